@@ -130,4 +130,5 @@ typedef struct kernels {
   double (*limit_int8)(device *d);
   double (*limit_f32)(device *d);
 } kernels;
+const kernels *isa_kernels(int32_t isa);  // of an instruction set that isa_has
 #endif

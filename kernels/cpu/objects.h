@@ -64,6 +64,9 @@ typedef struct owner {
 } owner;
 
 owner *owner_at(int32_t number);
+// A place for a device, or NULL with last_error set; and all that the device itself holds let go of.
+owner *owner_take(void);
+void owner_close(owner *o);
 
 // The end of one use; the last one frees.
 void memory_release(owner *o, memory *m);
