@@ -1,39 +1,16 @@
 /** The command itself, with the embedded model. */
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { kernelLibrary } from "../backends.ts";
+import { runHadal, runProgram } from "./run_hadal.ts";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
 const isBuilt = await kernelLibrary() !== null; // and built here once, not in each process
 
-/** Runs a program of this repository in this runtime. */
-function run(
-  words: readonly string[],
-  watch: (child: ReturnType<typeof spawn>) => void = () => {},
-): Promise<{ code: number | null; stdout: string; stderr: string }> {
-  const [script, ...args] = words;
-  const runtime = process.versions.bun === undefined ? ["run", "-A", "--no-check"] : [];
-  const child = spawn(process.execPath, [...runtime, join(root, script), ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NO_COLOR: "1" },
-  });
-  let stdout = "", stderr = "";
-  child.stdout.on("data", (text) => stdout += text);
-  child.stderr.on("data", (text) => stderr += text);
-  watch(child);
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, stdout, stderr }));
-  });
-}
-
-const bench = (...args: string[]) => run(["src/cli/hadal.ts", "bench", ...args]);
+const bench = (...args: string[]) => runHadal(["bench", ...args]);
 
 interface Found {
   readonly metric: string;
@@ -93,11 +70,11 @@ test("a run is compared with an earlier one, and fresh processes are measured", 
 });
 
 test("bench/model.ts speaks as other engines' benches do", async () => {
-  const first = await run(["bench/model.ts", "--metrics", "first", "--reps", "1", "--threads", "1"]);
+  const first = await runProgram("bench/model.ts", ["--metrics", "first", "--reps", "1", "--threads", "1"]);
   assert.equal(first.code, 0, first.stderr);
   assert.equal(JSON.parse(first.stdout).metric, "first");
-  const some = await run([
-    ...["bench/model.ts", "--metrics", "tg8@0,batch2", "--reps", "2", "--threads", "1", "--no-limits"],
+  const some = await runProgram("bench/model.ts", [
+    ...["--metrics", "tg8@0,batch2", "--reps", "2", "--threads", "1", "--no-limits"],
   ]);
   assert.equal(some.code, 0, some.stderr);
   const found: Found[] = some.stdout.trim().split("\n").map((line) => JSON.parse(line));
@@ -111,7 +88,7 @@ test("bench/model.ts speaks as other engines' benches do", async () => {
 test("a signal ends the bench with 130", async () => {
   if (process.platform === "win32") return; // it has no signals that a process may handle
   const args = ["--metrics", "tg64@2048,tg64@0", "--reps", "1000", "--json", "--no-limits", "--threads", "1"];
-  const { code, stdout, stderr } = await run(["src/cli/hadal.ts", "bench", ...args], (child) => {
+  const { code, stdout, stderr } = await runHadal(["bench", ...args], {}, (child) => {
     // Its first words say that the first metric is left out: then it goes to work on the second.
     child.stderr!.once("data", () => setTimeout(() => process.kill(child.pid!, "SIGINT"), 200));
   });

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -7,40 +6,14 @@ import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { safetensors, writeSparse } from "../checkpoint/write_safetensors.ts";
+import { runHadal } from "./run_hadal.ts";
 
-const program = fileURLToPath(new URL("../../src/cli/hadal.ts", import.meta.url));
 const model = fileURLToPath(new URL("../golden/v3bf16", import.meta.url));
-
-interface Outcome {
-  readonly code: number | null;
-  readonly stdout: string;
-  readonly stderr: string;
-}
-
-/** Runs the command in this runtime; `watch` gets the process, and may send it a signal. */
-function hadal(
-  args: readonly string[],
-  watch: (child: ReturnType<typeof spawn>) => void = () => {},
-): Promise<Outcome> {
-  const runtime = process.versions.bun === undefined ? ["run", "-A", "--no-check", program] : [program];
-  const child = spawn(process.execPath, [...runtime, ...args], {
-    stdio: ["ignore", "pipe", "pipe"],
-    env: { ...process.env, NO_COLOR: "1" },
-  });
-  let stdout = "", stderr = "";
-  child.stdout.on("data", (text) => stdout += text);
-  child.stderr.on("data", (text) => stderr += text);
-  watch(child);
-  return new Promise((resolve, reject) => {
-    child.on("error", reject);
-    child.on("close", (code) => resolve({ code, stdout, stderr }));
-  });
-}
 
 test("the command writes a folder, tells how far it is, and refuses to write it again", async () => {
   await withFolder(async (place) => {
     const out = join(place, "out");
-    const first = await hadal(["quantize", model, out, "--format", "int8", "--keep", "router,head"]);
+    const first = await runHadal(["quantize", model, out, "--format", "int8", "--keep", "router,head"]);
     assert.equal(first.code, 0, first.stderr);
     assert.match(first.stderr, /Packing (with the CPU kernels|in plain TypeScript)/);
     assert.match(first.stderr, /1 of 4 layers, \d+ of \d+ MB, \d+ MB\/s/);
@@ -49,7 +22,7 @@ test("the command writes a folder, tells how far it is, and refuses to write it 
     assert.deepEqual(found, { quant_method: "hadal", format: "int8", group: 32 });
     const before = readdirSync(out);
 
-    const again = await hadal(["quantize", model, out, "--format", "int8"]);
+    const again = await runHadal(["quantize", model, out, "--format", "int8"]);
     assert.equal(again.code, 2);
     assert.match(again.stderr, /is there already/);
     assert.deepEqual([readdirSync(place), readdirSync(out)], [["out"], before]);
@@ -76,7 +49,7 @@ test("a wrong command line ends with 2 and one sentence", async () => {
     [["quantize", model, "/none/out", "--format", "int8"], /Cannot write \/none\/out/],
   ];
   for (const [args, message] of cases) {
-    const { code, stderr } = await hadal(args);
+    const { code, stderr } = await runHadal(args);
     assert.equal(code, 2, args.join(" "));
     assert.match(stderr, message);
     assert.doesNotMatch(stderr, /\n {4}at /, "a stack trace");
@@ -87,7 +60,7 @@ test("--help tells about the command and its subcommand", async () => {
   for (
     const [args, text] of [[["--help"], /hadal quantize/], [["quantize", "--help"], /--keep PARTS/]] as const
   ) {
-    const { code, stdout } = await hadal(args);
+    const { code, stdout } = await runHadal(args);
     assert.equal(code, 0);
     assert.match(stdout, text);
   }
@@ -99,8 +72,9 @@ test("a signal ends the command with 130 and leaves nothing behind", async () =>
     await withFolder(async (place) => {
       writeLargeModel(join(place, "source"));
       let sent = false;
-      const { code, stderr } = await hadal(
+      const { code, stderr } = await runHadal(
         ["quantize", join(place, "source"), join(place, "out"), "--format", "int8"],
+        {},
         (child) => {
           const timer = setInterval(() => {
             if (sent || !readdirSync(place).some((name) => name.startsWith("out.partial"))) return;

@@ -1,12 +1,12 @@
 /**
- * Runs the command `hadal` in this runtime, as a user does.
+ * Runs the command `hadal`, or another program of this repository, in this runtime, as a user does.
  * @module
  */
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 
-const program = fileURLToPath(new URL("../../src/cli/hadal.ts", import.meta.url));
+const root = new URL("../../", import.meta.url);
 
 /** What a command left. */
 export interface Outcome {
@@ -16,6 +16,7 @@ export interface Outcome {
 }
 
 /**
+ * @param args what stands behind `hadal`
  * @param env beside PATH and HOME
  * @param watch gets the process, and may send it a signal
  */
@@ -24,6 +25,17 @@ export function runHadal(
   env: Readonly<Record<string, string>> = {},
   watch: (child: ChildProcess) => void = () => {},
 ): Promise<Outcome> {
+  return runProgram("src/cli/hadal.ts", args, env, watch);
+}
+
+/** As `runHadal` does. @param script path in this repository */
+export function runProgram(
+  script: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+  watch: (child: ChildProcess) => void = () => {},
+): Promise<Outcome> {
+  const program = fileURLToPath(new URL(script, root));
   const runtime = process.versions.bun === undefined ? ["run", "-A", "--no-check", program] : [program];
   const { PATH, HOME } = process.env;
   const child = spawn(process.execPath, [...runtime, ...args], {

@@ -10,12 +10,9 @@ import { openModel } from "../../src/model/open_model.ts";
 import { planWeights } from "../../src/model/weight_plan.ts";
 import { loadNetwork } from "../../src/model/weights.ts";
 import { everyBackend } from "../backends.ts";
-import { aloneOn, largest, openGoldenFolder } from "./golden.ts";
+import { type Answers, assertSameAnswers, openGoldenFolder } from "./golden.ts";
 
 const fixtures = fileURLToPath(new URL("../../../shared/fixtures/", import.meta.url));
-/** Part of the range that logits may differ by from those of the same numbers in the official network. */
-const tolerance = 2e-4;
-
 /** Files, and the formats that their matrices of blocks are in once they are loaded. */
 const files: Readonly<Record<string, readonly string[]>> = {
   "v2lite-f32": ["f32"],
@@ -30,13 +27,8 @@ const files: Readonly<Record<string, readonly string[]>> = {
   "kquant-q4_k_m": ["f32", "q4_k", "q6_k"],
 };
 
-interface Golden {
-  readonly prompts: readonly { name: string; tokens: Int32Array; greedy: readonly number[] }[];
-  floats(name: string): Float32Array;
-}
-
 /** The golden data beside a GGUF file, or of the model that it says it is. */
-function goldenOf(name: string): Golden {
+function goldenOf(name: string): Answers {
   const json = JSON.parse(readFileSync(`${fixtures}gguf/${name}.golden.json`, "utf8"));
   if (json.same_as !== undefined) return openGoldenFolder(fixtures + json.same_as);
   const file = openModelFile(`${fixtures}gguf`, `${name}.golden.safetensors`);
@@ -72,16 +64,7 @@ if (!existsSync(`${fixtures}gguf`)) {
           const found = new Set(planWeights(checkpoint, config, "auto").map(({ format }) => format));
           const network = loadNetwork(checkpoint, config, backend);
           assert.deepEqual([...found].sort(), formats);
-          for (const { name: prompt, tokens, greedy } of golden.prompts) {
-            const sequence = aloneOn(network, tokens.length + greedy.length);
-            const logits = sequence.prompt(tokens);
-            assertClose(logits, golden.floats(`${prompt}.logits`), `logits of the ${prompt} prompt`);
-            const generated = [largest(logits.subarray(logits.length - config.vocabSize))];
-            while (generated.length < greedy.length) {
-              generated.push(largest(sequence.generated(generated[generated.length - 1])));
-            }
-            assert.deepEqual(generated, greedy);
-          }
+          assertSameAnswers(network, golden);
         } finally {
           checkpoint.close();
           backend.close();
@@ -89,14 +72,4 @@ if (!existsSync(`${fixtures}gguf`)) {
       });
     }
   }
-}
-
-function assertClose(found: Float32Array, expected: Float32Array, what: string): void {
-  assert.equal(found.length, expected.length, `${what}: number of values`);
-  const range = expected.reduce((a, b) => Math.max(a, b)) - expected.reduce((a, b) => Math.min(a, b));
-  const worst = found.reduce((most, value, i) => {
-    const difference = Math.abs(value - expected[i]);
-    return difference <= most ? most : difference; // a NaN counts as worst of all
-  }, 0);
-  assert.ok(worst <= tolerance * range, `${what}: off by ${worst}, ${tolerance * range} allowed`);
 }

@@ -30,18 +30,22 @@ export const architectures = ["v3bf16", "v2lite", "v2", "v3", "v3fp8", "moonligh
 
 /** A prompt of a golden file and what the official network made of it. */
 export interface GoldenPrompt {
-  readonly name: "short" | "long";
+  readonly name: string;
   readonly tokens: Int32Array;
   /** 24 tokens that follow greedily, the end of text ignored. */
   readonly greedy: readonly number[];
 }
 
-/** A golden folder that is present. */
-export interface Golden {
-  readonly folder: string;
+/** What the official network answers. */
+export interface Answers {
   readonly prompts: readonly GoldenPrompt[];
-  /** A float tensor of golden.safetensors. */
+  /** A float tensor: `short.logits` has the logits of the prompt `short`. */
   floats(name: string): Float32Array;
+}
+
+/** A golden folder that is present. */
+export interface Golden extends Answers {
+  readonly folder: string;
   /** An integer tensor of golden.safetensors. */
   ints(name: string): Int32Array;
   has(name: string): boolean;
@@ -180,4 +184,28 @@ export function assertClose(found: Float32Array, expected: Float32Array, what: s
     if (!(Math.abs(found[i] - expected[i]) <= worst)) worst = Math.abs(found[i] - expected[i]);
   }
   assert.ok(worst <= tolerance * range, `${what}: off by ${worst}, ${tolerance * range} allowed`);
+}
+
+/**
+ * The logits of every prompt, and the tokens that follow it greedily, are the official network's.
+ * @param onTrace gets what happened in the layers on the way
+ */
+export function assertSameAnswers(
+  network: Network,
+  answers: Answers,
+  onTrace?: (prompt: GoldenPrompt, trace: Trace) => void,
+): void {
+  for (const prompt of answers.prompts) {
+    const { name, tokens, greedy } = prompt;
+    const sequence = aloneOn(network, tokens.length + greedy.length);
+    const trace = onTrace && { hidden: new Map(), routes: new Map() };
+    const logits = sequence.prompt(tokens, trace);
+    assertClose(logits, answers.floats(`${name}.logits`), `logits of the ${name} prompt`);
+    if (trace) onTrace(prompt, trace);
+    const generated = [largest(logits.subarray(logits.length - network.config.vocabSize))];
+    while (generated.length < greedy.length) {
+      generated.push(largest(sequence.generated(generated[generated.length - 1])));
+    }
+    assert.deepEqual(generated, greedy, `tokens after the ${name} prompt`);
+  }
 }

@@ -2,12 +2,11 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { everyBackend } from "../backends.ts";
 import {
-  aloneOn,
   architectures,
   assertClose,
+  assertSameAnswers,
   type Golden,
   type GoldenPrompt,
-  largest,
   openGolden,
   openNetwork,
   type Trace,
@@ -21,20 +20,8 @@ for (const { name: backendName, open } of await everyBackend()) {
       const backend = await open();
       try {
         const network = openNetwork(golden.folder, backend);
-        for (const prompt of golden.prompts) {
-          const sequence = aloneOn(network, prompt.tokens.length + prompt.greedy.length);
-          const trace: Trace = { hidden: new Map(), routes: new Map() };
-          const logits = sequence.prompt(prompt.tokens, trace);
-          assertClose(logits, golden.floats(`${prompt.name}.logits`), `logits of the ${prompt.name} prompt`);
-          checkTrace(golden, prompt, trace, network.config.nLayers);
-
-          const { vocabSize } = network.config;
-          const generated = [largest(logits.subarray(logits.length - vocabSize))];
-          while (generated.length < prompt.greedy.length) {
-            generated.push(largest(sequence.generated(generated[generated.length - 1])));
-          }
-          assert.deepEqual(generated, prompt.greedy);
-        }
+        const { nLayers } = network.config;
+        assertSameAnswers(network, golden, (prompt, trace) => checkTrace(golden, prompt, trace, nLayers));
       } finally {
         backend.close();
       }
