@@ -1,52 +1,20 @@
-/** The official client against a listening server: what it sees is what users of the API see. */
+/** The shapes of OpenAI's answers, as its official client sees them: minnow alone. */
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import { get } from "node:http";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import OpenAI from "openai";
-import { type LanguageModel, load, openaiHandler, serve } from "../../mod.ts";
+import { apiKey, servedModels } from "./served.ts";
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-const apiKey = "secret";
-const end = new AbortController();
-let model: LanguageModel;
-let served: Promise<void>;
-let url = "";
+const at = servedModels(["minnow"]);
 let client: OpenAI;
-
-before(async () => {
-  model = await load("minnow", { backend: "reference" });
-  url = await new Promise<string>((resolve, reject) => {
-    served = serve(openaiHandler(model, { apiKeys: [apiKey] }), {
-      port: 0,
-      signal: end.signal,
-      onListen: ({ url }) => resolve(url),
-    });
-    served.catch(reject);
-  });
-  client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
-});
-
-after(async () => {
-  end.abort();
-  await served;
-  await model.close();
-});
+before(() => void (client = new OpenAI({ baseURL: `${at("minnow").url}/v1`, apiKey, maxRetries: 0 })));
 
 const messages = [{ role: "user" as const, content: "Tell me a story about a fish." }];
 const short = { model: "minnow", messages, max_tokens: 12, temperature: 0 };
 
-/** The running and waiting requests, once there are none or 2 s have passed. */
-async function activeSoon(): Promise<number> {
-  for (let tries = 0;; tries++) {
-    const { running, waiting } = (await model.stats()).requests;
-    if (running + waiting === 0 || tries === 20) return running + waiting;
-    await pause(100);
-  }
-}
-
 test("a page that lets its name resolve to this server is refused", async () => {
-  const { port } = new URL(url);
+  const { port } = new URL(at("minnow").url);
   for (const [host, status] of [["evil.example", 421], ["127.0.0.1", 200]] as const) {
     const asked = get({ port, path: "/health", headers: { host: `${host}:${port}` } });
     const [answer] = await once(asked, "response");
@@ -95,17 +63,6 @@ test("a stream gives role, pieces, reason and usage, and the same text as a whol
   assert(chunks.every(({ object }) => object === "chat.completion.chunk"));
 });
 
-test("two requests at once get what each gets alone", async () => {
-  const ask = (content: string) =>
-    client.chat.completions.create({ ...short, messages: [{ role: "user", content }] });
-  const contents = ["Tell me about the sea.", "Why is the sky blue?"];
-  const alone = [await ask(contents[0]), await ask(contents[1])];
-  const together = await Promise.all(contents.map(ask));
-  const texts = (replies: OpenAI.ChatCompletion[]) =>
-    replies.map(({ choices }) => choices[0].message.content);
-  assert.deepEqual(texts(together), texts(alone));
-});
-
 test("n choices come with an index each, whole and streamed", async () => {
   const many = { ...short, n: 3, temperature: 1, seed: 7 };
   const whole = await client.chat.completions.create(many);
@@ -118,24 +75,6 @@ test("n choices come with an index each, whole and streamed", async () => {
     streamed[choices[0].index] += choices[0].delta.content ?? "";
   }
   assert.deepEqual(streamed, texts);
-});
-
-test("log-probabilities are given for each token, with its bytes and the likeliest others", async () => {
-  const { choices: [choice] } = await client.chat.completions.create({
-    ...short,
-    logprobs: true,
-    top_logprobs: 3,
-  });
-  const content = choice.logprobs!.content!;
-  assert.equal(content.length, 12);
-  for (const { token, logprob, bytes, top_logprobs } of content) {
-    assert(logprob <= 0);
-    assert.equal(token, new TextDecoder("utf-8", { ignoreBOM: true }).decode(new Uint8Array(bytes!)));
-    assert.equal(top_logprobs.length, 3);
-    assert.equal(top_logprobs[0].token, token, "greedy takes the likeliest");
-    assert(top_logprobs[0].logprob >= top_logprobs[1].logprob);
-  }
-  assert.equal(content.map(({ token }) => token).join(""), choice.message.content);
 });
 
 test("a stop string ends the reply before it", async () => {
@@ -153,7 +92,7 @@ test("raw prompts are continued, as text, as token ids, and several at once", as
   assert.match(whole.id, /^cmpl-/);
   assert.equal(whole.object, "text_completion");
   assert.equal(whole.usage!.completion_tokens, 8);
-  const ids = [model.info.bosId!, ...model.tokenizer.encode("Once upon a time")];
+  const ids = Array.from(at("minnow").model.promptTokens("Once upon a time"));
   const same = await client.completions.create({ ...options, prompt: ids });
   assert.equal(same.choices[0].text, whole.choices[0].text);
   const both = await client.completions.create({ ...options, prompt: ["Once upon a time", "The sea"], n: 2 });
@@ -194,34 +133,8 @@ test("the models are listed, and unknown ones are not found", async () => {
   });
 });
 
-test("a client that leaves a stream frees its place", async () => {
-  const stream = await client.chat.completions.create({
-    ...short,
-    max_tokens: 900,
-    stream: true,
-    logit_bias: { [model.info.eosIds[0]]: -100 },
-  });
-  let pieces = 0;
-  for await (const _ of stream) if (++pieces === 3) break;
-  assert.equal(await activeSoon(), 0);
-});
-
-test("a client that leaves while it waits for a whole reply frees its place", async () => {
-  const gone = new AbortController();
-  const before = (await model.stats()).requests.cancelled;
-  const reply = client.chat.completions.create(
-    { ...short, max_tokens: 900, logit_bias: { [model.info.eosIds[0]]: -100 } },
-    { signal: gone.signal },
-  );
-  await pause(200);
-  gone.abort();
-  await assert.rejects(reply, OpenAI.APIUserAbortError);
-  assert.equal(await activeSoon(), 0);
-  assert.equal((await model.stats()).requests.cancelled, before + 1);
-});
-
 test("a wrong key is refused", async () => {
-  const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: "wrong" });
+  const stranger = new OpenAI({ baseURL: `${at("minnow").url}/v1`, apiKey: "wrong" });
   await assert.rejects(stranger.chat.completions.create(short), OpenAI.AuthenticationError);
   await assert.rejects(stranger.models.list(), OpenAI.AuthenticationError);
 });
@@ -234,36 +147,10 @@ test("a prompt that is too long is refused with both lengths", async () => {
       assert(error instanceof OpenAI.BadRequestError);
       const { code, n_prompt_tokens, n_ctx } = error.error as Record<string, unknown>;
       assert.equal(code, "context_length_exceeded");
-      assert.equal(n_ctx, model.info.contextLength);
+      assert.equal(n_ctx, at("minnow").model.info.contextLength);
       assert(Number(n_prompt_tokens) > 2000);
       assert(error.message.includes(String(n_prompt_tokens)) && error.message.includes(String(n_ctx)));
       return true;
     });
   }
-});
-
-test("health answers at once while a long prompt is computed", async () => {
-  const content = "word ".repeat(200);
-  const asked = client.chat.completions.create({
-    ...short,
-    max_tokens: 1,
-    messages: [{ role: "user", content }],
-  });
-  const asking = performance.now();
-  let isDone = false;
-  asked.finally(() => isDone = true);
-  const waits: number[] = [];
-  while (!isDone) {
-    const started = performance.now();
-    assert.equal((await fetch(`${url}/health`)).status, 200);
-    waits.push(performance.now() - started);
-    await pause(5);
-  }
-  await asked;
-  const whole = performance.now() - asking;
-  waits.sort((a, b) => a - b);
-  assert(waits.length >= 3, `only ${waits.length} answers while the prompt was computed`);
-  const most = waits[Math.floor(waits.length * 0.95)];
-  // 50 ms, or more on a machine where everything takes its time.
-  assert(most < Math.max(50, whole / 4), `95 of 100 answers within ${most} ms, the prompt took ${whole}`);
 });

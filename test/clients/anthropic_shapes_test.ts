@@ -1,34 +1,12 @@
-/** Anthropic's official client against a listening server. */
+/** The shapes of Anthropic's answers, as its official client sees them: minnow alone. */
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { before, test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
-import { type LanguageModel, load, openaiHandler, serve } from "../../mod.ts";
+import { apiKey, servedModels } from "./served.ts";
 
-const end = new AbortController();
-const apiKey = "secret";
-let model: LanguageModel;
-let served: Promise<void>;
-let baseURL = "";
+const at = servedModels(["minnow"]);
 let client: Anthropic;
-
-before(async () => {
-  model = await load("minnow", { backend: "reference" });
-  baseURL = await new Promise<string>((resolve, reject) => {
-    served = serve(openaiHandler(model, { apiKeys: [apiKey] }), {
-      port: 0,
-      signal: end.signal,
-      onListen: ({ url }) => resolve(url),
-    });
-    served.catch(reject);
-  });
-  client = new Anthropic({ baseURL, apiKey, maxRetries: 0 });
-});
-
-after(async () => {
-  end.abort();
-  await served;
-  await model.close();
-});
+before(() => void (client = new Anthropic({ baseURL: at("minnow").url, apiKey, maxRetries: 0 })));
 
 const messages = [{ role: "user" as const, content: "Tell me a story about a fish." }];
 const short = { model: "minnow", messages, max_tokens: 12, temperature: 0 };
@@ -45,16 +23,11 @@ test("a message has the shape that the API has", async () => {
   assert(block.type === "text" && block.text.length > 10);
 });
 
-test("a stream adds up to the whole message", async () => {
-  const whole = await client.messages.create(short);
+test("a stream tells its events in the API's order", async () => {
   const stream = client.messages.stream(short);
   const types = new Set<string>();
   stream.on("streamEvent", ({ type }) => types.add(type));
-  const streamed = await stream.finalMessage();
-  assert.deepEqual(streamed.content, whole.content);
-  assert.equal(streamed.stop_reason, whole.stop_reason);
-  assert.equal(streamed.usage.input_tokens, whole.usage.input_tokens);
-  assert.equal(streamed.usage.output_tokens, whole.usage.output_tokens);
+  await stream.done();
   assert.deepEqual([...types], [
     "message_start",
     "content_block_start",
@@ -77,19 +50,13 @@ test("a stop sequence is told by name", async () => {
 test("a system prompt and text blocks are what the same words are to the other API", async () => {
   const system = "Speak of the sea.";
   const chat = [{ role: "system", content: system }, ...messages] as const;
-  const same = await model.chat(chat, { maxTokens: 12, temperature: 0 });
+  const same = await at("minnow").model.chat(chat, { maxTokens: 12, temperature: 0 });
   const blocks = messages.map(({ role, content }) => ({
     role,
     content: [{ type: "text" as const, text: content }],
   }));
   const message = await client.messages.create({ ...short, system, messages: blocks });
   assert.deepEqual(message.content, [{ type: "text", text: same.text }]);
-});
-
-test("tokens are counted as they are read", async () => {
-  const { input_tokens } = await client.messages.countTokens({ model: "minnow", messages });
-  const { usage } = await client.messages.create(short);
-  assert.equal(input_tokens, usage.input_tokens + usage.cache_read_input_tokens!);
 });
 
 test("a wrong request gets an error in the API's words", async () => {
@@ -102,7 +69,4 @@ test("a wrong request gets an error in the API's words", async () => {
     assert.match(body.error.message, /max_tokens/);
     return true;
   });
-  await assert.rejects(wrong({ model: "other" }), Anthropic.NotFoundError);
-  const stranger = new Anthropic({ baseURL, apiKey: "wrong", maxRetries: 0 });
-  await assert.rejects(stranger.messages.create(short), Anthropic.AuthenticationError);
 });
