@@ -5,7 +5,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { load, type LoadOptions, type Progress, UnsupportedError } from "../mod.ts";
 import { openReference } from "../src/backend/reference/backend.ts";
-import { quantize } from "../src/model/quantize.ts";
+import { quantize } from "../src/quantize.ts";
 
 const folder = join(import.meta.dirname!, "golden/v3bf16");
 const reference = { backend: "reference", contextLength: 64, maxSequences: 1 } as const;

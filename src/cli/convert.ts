@@ -7,13 +7,13 @@ import { parseArgs } from "node:util";
 import { convert } from "../convert.ts";
 import { folderOf } from "../load.ts";
 import type { GgufMatrixType } from "../model/gguf_export.ts";
-import { progressLine } from "./progress_line.ts";
+import { downloadLine, progressLine } from "./progress_line.ts";
 
 const help = `Writes a model in another file format, GGUF or safetensors
 
   hadal convert SOURCE OUT [--type TYPE]
 
-  SOURCE           a folder with config.json and weights, a GGUF file, or "minnow"
+  SOURCE           a folder with config.json and weights, a GGUF file, a hub's name for a model, or "minnow"
   OUT              NAME.gguf, or a folder of safetensors to make; there must be none of that name
   --type TYPE      numbers of the matrices: auto, f32, bf16 or f16
                    (auto keeps these three, and makes bf16 of fp8 and of other programs' formats;
@@ -43,12 +43,12 @@ export async function runConvert(args: string[]): Promise<void> {
     throw new Error(`--type: ${values.type} was given, one of ${[...types.keys()].join(", ")} is needed`);
   }
   const [named, out] = positionals;
-  const source = named === "minnow" ? await folderOf(named, {}) : named;
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
   const show = progressLine();
   const start = { what: "files", n: 1 };
   try {
+    const source = await folderOf(named, { signal: stop.signal, onProgress: downloadLine(show) });
     await convert(source, out, {
       type,
       signal: stop.signal,

@@ -36,6 +36,14 @@ export function progressLine(now: () => number = () => performance.now()): (show
   };
 }
 
+/** @returns to be told how far fetching a model is, which is shown as one unit of that line */
+export function downloadLine(
+  show: (shown: Shown) => void,
+): (progress: { readonly done: number; readonly total: number }) => void {
+  return ({ done, total }) =>
+    show({ what: "downloads", nDone: done === total ? 1 : 0, n: 1, doneBytes: done, totalBytes: total });
+}
+
 /** Such as "3 of 27 layers, 512 of 4100 MB, 300 MB/s, 12 s left". */
 export function progressText({ what, nDone, n, doneBytes, totalBytes }: Shown, elapsedMs: number): string {
   const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);

@@ -7,17 +7,18 @@ import { parseArgs } from "node:util";
 import type { Backend } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
 import { folderOf } from "../load.ts";
-import { quantize, type QuantizeResult } from "../model/quantize.ts";
 import { keepable, type KeepablePart, type TargetFormat } from "../model/quantized_tensors.ts";
+import { quantize, type QuantizeResult } from "../quantize.ts";
 import { environment } from "../runtime.ts";
 import { packedGroup } from "../tensor/packed_format.ts";
-import { progressLine } from "./progress_line.ts";
+import { downloadLine, progressLine } from "./progress_line.ts";
 
 const help = `Writes a model in another weight format, made once, so that it loads without repacking
 
   hadal quantize SOURCE OUT --format FORMAT [--asymmetric] [--keep PART,PART] [--threads N]
 
-  SOURCE           folder with config.json and safetensors files in f32, bf16, f16 or fp8, or "minnow"
+  SOURCE           a folder with config.json and weights (safetensors, PyTorch files; also of GPTQ, AWQ,
+                   compressed-tensors, bitsandbytes), a GGUF file, a hub's name for a model, or "minnow"
   OUT              folder to make; there must be none of that name
   --format NAME    int8   8.5 bits a weight
                    int4   4.5 bits a weight; 5 with --asymmetric, and nearer to the source
@@ -69,7 +70,8 @@ export async function runQuantize(args: string[]): Promise<void> {
   const onProgress = progressLine();
   let isBegun = false; // what is refused is refused without further words
   try {
-    const result = await quantize(source === "minnow" ? await folderOf(source, {}) : source, out, {
+    const folder = await folderOf(source, { signal: stop.signal, onProgress: downloadLine(onProgress) });
+    const result = await quantize(folder, out, {
       format,
       keep,
       packer,

@@ -12,6 +12,8 @@ import { checkedProduct } from "../tensor/checked.ts";
 import { dtypeBits, fp8Block } from "../tensor/dtype.ts";
 import { type PackedFormat, packedShape } from "../tensor/packed_format.ts";
 import type { ModelConfig } from "./config.ts";
+import { decoded } from "./coded_weights.ts";
+import { plainTensor } from "./plain_tensor.ts";
 import { type PlannedMatrix, planWeights, storedFormatOf } from "./weight_plan.ts";
 import { embeddingName, headName, layerOf } from "./weights.ts";
 
@@ -60,7 +62,6 @@ export function planTensors(
   target: { readonly format: TargetFormat; readonly keep: readonly KeepablePart[]; readonly packer: Packer },
 ): TensorPlan {
   const { format, keep, packer } = target;
-  refuseCoded(checkpoint);
   const replaced = new Set<string>();
   if (config.tiedEmbedding) replaced.add(`${headName}.weight`); // one that is stored all the same is not used
   const made: NewTensor[] = [];
@@ -79,19 +80,12 @@ export function planTensors(
   if (made.length === 0 && kept.length === 0) {
     throw new UnsupportedError(`Cannot quantize ${checkpoint.folder}: it is in ${format} already`);
   }
-  // Whatever the network does not use stays as it is stored.
+  // Whatever the network does not use stays as it is stored, or comes nearest to it.
   const copied = [...checkpoint.tensors.values()].filter(({ name }) => !replaced.has(name))
     .map((tensor) => copiedTensor(checkpoint, tensor));
-  return { tensors: aligned([...made, ...copied]), kept };
-}
-
-/** Formats of other programs are rounded already, all but a few of them. */
-function refuseCoded({ coded, folder }: Checkpoint): void {
-  const [first] = coded?.values() ?? [];
-  if (first === undefined) return;
-  throw new UnsupportedError(
-    `Cannot quantize ${folder}: ${first.name} is in ${first.coding} already, the model that it was made of is needed`,
-  );
+  const plain = [...checkpoint.coded?.keys() ?? []].filter((name) => !replaced.has(name))
+    .map((name) => plainTensor(checkpoint, name, "auto"));
+  return { tensors: aligned([...made, ...copied, ...plain]), kept };
 }
 
 /** A checkpoint that says nothing of fp8 must hold none, or others would take its bytes for values. */
@@ -109,16 +103,24 @@ function aligned(tensors: readonly NewTensor[]): NewTensor[] {
 
 /** @returns the matrices that loading with this format would repack, and those beyond the last layer */
 function matricesToMake(checkpoint: Checkpoint, config: ModelConfig, format: TargetFormat): NewMatrix[] {
-  const isNew = ({ storedFormat, format }: PlannedMatrix) => storedFormat !== format;
-  const main = planWeights(checkpoint, config, format).filter(isNew).map(({ stored }) => {
+  // The first one is the embedding, which keeps its type; where it is the head too it comes once more.
+  const [, ...matrices] = planWeights(checkpoint, config, format);
+  const isNew = ({ stored, storedFormat, format: used }: PlannedMatrix) =>
+    used === format && (storedFormat !== format || isDecoded(stored)) && !router.test(stored.name);
+  const main = matrices.filter(isNew).map(({ stored }) => {
     // A head that is the embedding becomes a matrix of its own.
     const isTiedHead = stored.name === `${embeddingName}.weight`;
     return { name: isTiedHead ? `${headName}.weight` : stored.name, stored };
   });
-  const further = mtpMatrices(checkpoint, config, format).filter((stored) =>
-    storedFormatOf(stored) !== format
-  );
+  const further = mtpMatrices(checkpoint, config, format);
   return [...main, ...further.map((stored) => ({ name: stored.name, stored }))];
+}
+
+const router = /\.mlp\.gate\.weight$/;
+
+/** Matrices of other programs' formats that one of ours holds as they are come in it already. */
+function isDecoded({ pieces }: StoredMatrix): boolean {
+  return pieces !== undefined;
 }
 
 /** Matrices of a layer for multi-token prediction; the last two are its own (DeepSeek-V3 report, §2.2). */
@@ -127,15 +129,21 @@ const layerMatrix =
 const mtpMatrix = /\.(eh_proj|shared_head\.head)\.weight$/;
 
 function mtpMatrices(checkpoint: Checkpoint, config: ModelConfig, format: TargetFormat): StoredMatrix[] {
+  // In fp8 the last two stay, as in DeepSeek's own files.
+  const isOne = (name: string) =>
+    (layerOf(name) ?? -1) >= config.nLayers &&
+    (layerMatrix.test(name) || (mtpMatrix.test(name) && format !== "fp8"));
   const matrices: StoredMatrix[] = [];
   for (const tensor of checkpoint.tensors.values()) {
     const { name, shape, dtype } = tensor;
-    if ((layerOf(name) ?? -1) < config.nLayers || shape.length !== 2 || !isFloatDtype(dtype)) continue;
-    // In fp8 these two stay, as in DeepSeek's own files.
-    if (!layerMatrix.test(name) && !(mtpMatrix.test(name) && format !== "fp8")) continue;
+    if (!isOne(name) || shape.length !== 2 || !isFloatDtype(dtype)) continue;
     const factors = dtype === "F8_E4M3" ? checkpoint.tensors.get(`${name}_scale_inv`) : undefined;
     const scale = factors && { ...factors, rows: factors.shape[0], width: factors.shape[1] };
-    matrices.push({ ...tensor, rows: shape[0], width: shape[1], ...(scale && { scale }) });
+    const matrix = { ...tensor, rows: shape[0], width: shape[1], ...(scale && { scale }) };
+    if (storedFormatOf(matrix) !== format) matrices.push(matrix);
+  }
+  for (const [name, matrix] of checkpoint.coded ?? []) {
+    if (isOne(name)) matrices.push(decoded(matrix, format, true).stored);
   }
   return matrices;
 }
@@ -166,6 +174,7 @@ function madeTensors(
   const { rows, width } = stored;
   const scales: Uint8Array[] = [];
   function* pieces(): Iterable<Uint8Array> {
+    if (storedFormatOf(stored) === format) return yield* stored.pieces!(0, rows);
     for (const strip of packer.packWeight(stored, format)) {
       if (strip.scales) scales.push(strip.scales);
       yield strip.data;

@@ -14,24 +14,24 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { StoredTensor } from "../../src/checkpoint/checkpoint.ts";
-import { applyBlockScales, decode, type FloatDtype } from "../../src/checkpoint/decode.ts";
-import { openCheckpoint } from "../../src/checkpoint/open.ts";
-import { CheckpointError, UnsupportedError } from "../../src/errors.ts";
-import type { Network } from "../../src/model/network.ts";
-import { quantize as write, type QuantizeOptions } from "../../src/model/quantize.ts";
+import type { StoredTensor } from "../src/checkpoint/checkpoint.ts";
+import { applyBlockScales, decode, type FloatDtype } from "../src/checkpoint/decode.ts";
+import { openCheckpoint } from "../src/checkpoint/open.ts";
+import { CheckpointError, UnsupportedError } from "../src/errors.ts";
+import type { Network } from "../src/model/network.ts";
+import { quantize as write, type QuantizeOptions } from "../src/quantize.ts";
 import {
   keepable,
   type KeepablePart,
   type Packer,
   type TargetFormat,
-} from "../../src/model/quantized_tensors.ts";
-import { dtypeBits } from "../../src/tensor/dtype.ts";
-import { packedFormats, packedShape } from "../../src/tensor/packed_format.ts";
-import { openReference } from "../../src/backend/reference/backend.ts";
-import { roundToBf16 } from "../../src/tensor/round.ts";
-import { cpuBackends, everyBackend } from "../backends.ts";
-import { aloneOn, openGolden, openNetwork } from "./golden.ts";
+} from "../src/model/quantized_tensors.ts";
+import { dtypeBits } from "../src/tensor/dtype.ts";
+import { packedFormats, packedShape } from "../src/tensor/packed_format.ts";
+import { openReference } from "../src/backend/reference/backend.ts";
+import { roundToBf16 } from "../src/tensor/round.ts";
+import { cpuBackends, everyBackend } from "./backends.ts";
+import { aloneOn, openGolden, openNetwork } from "./model/golden.ts";
 
 const formats: readonly TargetFormat[] = [...packedFormats, "fp8", "bf16"];
 const parts = Object.keys(keepable) as KeepablePart[];
@@ -130,7 +130,7 @@ for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
 }
 
 const source = openGolden("v3bf16")!.folder;
-const minnow = fileURLToPath(new URL("../../examples/minnow", import.meta.url));
+const minnow = fileURLToPath(new URL("../examples/minnow", import.meta.url));
 
 test("bf16 is a plain checkpoint: no word of a quantisation, each value the nearest", async () => {
   await withFolder(async (place) => {
