@@ -110,7 +110,7 @@ int main(int n_arguments, char **arguments) {
   n_samples = n_arguments > 2 ? least(atoi(arguments[2]), MOST_SAMPLES) : n_samples;
   only = n_arguments > 3 ? arguments[3] : only;
   for (int32_t threads = 1; threads <= most_threads; threads++) {
-    device d = open_device(threads, 256u << 20);
+    device d = open_device(NULL, threads, 256u << 20);
     clock_used = threads == 1 ? CLOCK_THREAD_CPUTIME_ID : CLOCK_MONOTONIC;  // one thread: its own time, whoever else runs
     for (int32_t i = 0; i <= N_CACHE_DTYPES; i++) {
       const int32_t dtype = i < N_CACHE_DTYPES ? i : CACHE_INT8;

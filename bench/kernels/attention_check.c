@@ -239,7 +239,7 @@ static void check_shape(device *devices, int32_t n_devices, shape s, bool exact)
 
 int main(int n_arguments, char **arguments) {
   const int32_t rounds = n_arguments > 1 ? atoi(arguments[1]) : 60;
-  device devices[] = {open_device(1, 64u << 20), open_device(2, 64u << 20), open_device(3, 110u << 10)};  // the last has memory for the least at a time
+  device devices[] = {open_device(NULL, 1, 64u << 20), open_device(NULL, 2, 64u << 20), open_device(NULL, 3, 110u << 10)};  // the last has memory for the least at a time
   const int32_t heads[] = {1, 3, 8, 16, 20}, ranks[] = {8, 24, 72, 64, 200}, vs[] = {12, 24, 36, 16, 5};
   const int32_t ropes[] = {8, 16, 64, 2}, nopes[] = {16, 32, 24, 7};
   for (int32_t round = 0; round < rounds; round++) {

@@ -181,7 +181,7 @@ static void bench_experts(void) {
 
 int main(int argc, char **argv) {
   const char *what = argc > 1 ? argv[1] : "linear";
-  machine = open_device(argc > 2 ? atoi(argv[2]) : 2, 512 << 20);
+  machine = open_device(&products, argc > 2 ? atoi(argv[2]) : 2, 512 << 20);
   if (argc > 3) n_samples = atoi(argv[3]) < 64 ? atoi(argv[3]) : 63;
   if (argc > 4) only = argv[4];
   memory = map(((size_t)MEMORY_MIB << 20) + 8192);

@@ -1,43 +1,8 @@
-// The matrix products on a device without the border, for checks and benches; random numbers for them.
-#include "../../kernels/cpu/arena.h"
+// The matrix products on a device without the border.
 #include "../../kernels/cpu/experts.c"
 #include "../../kernels/cpu/linear.c"
 #include "../../kernels/cpu/pack.c"
-#include "../../kernels/cpu/pool.h"
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
+#include "bare_device.h"
 
 static const char *const format_names[N_FORMATS] = {"f32", "bf16", "f16", "fp8", "int8", "int4", "int4a", "int3", "nf4"};
-
-static uint64_t random_state = 88172645463325252u;
-static uint64_t random_bits(void) {
-  random_state ^= random_state << 13, random_state ^= random_state >> 7;
-  return random_state ^= random_state << 17;
-}
-static double random_unit(void) { return (double)(random_bits() >> 11) * 0x1p-52 - 1; }  // [-1, 1)
-static int32_t random_below(int32_t n) { return (int32_t)(random_bits() % (uint64_t)n); }
-
-static void *allocate(size_t bytes) {
-  void *at = aligned_alloc(LINE, (bytes + LINE) / LINE * LINE);
-  if (!at) abort();
-  memset(at, 0, (bytes + LINE) / LINE * LINE);
-  return at;
-}
-// ---- device
-
-void *thread_scratch(device *d, int32_t thread) { return d->thread_memory + (size_t)thread * THREAD_SCRATCH_BYTES; }
-
 static const kernels products = {.linear = linear_kernel, .weight_pack = weight_pack_kernel, .mlp = mlp_kernel, .experts = experts_kernel};
-
-static device open_device(int32_t threads, size_t arena_bytes) {
-  device d = {.kernels = &products, .threads = threads, .pool = pool_create(threads), .arena = arena_create(arena_bytes)};
-  d.thread_memory = allocate((size_t)threads * THREAD_SCRATCH_BYTES);
-  if (!d.pool || !d.arena) abort();
-  return d;
-}
-static void close_device(device *d) {
-  pool_free(d->pool);
-  arena_free(d->arena);
-  free(d->thread_memory);
-}

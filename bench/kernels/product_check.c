@@ -192,7 +192,7 @@ static void check_experts(device *one, device *two, int32_t format, bool exact, 
 
 int main(int argc, char **argv) {
   const int rounds = argc > 1 ? atoi(argv[1]) : 20;
-  device one = open_device(1, 256 << 20), two = open_device(2, 256 << 20);
+  device one = open_device(&products, 1, 256 << 20), two = open_device(&products, 2, 256 << 20);
   for (int format = F32; format <= NF4; format++) {  // GGUF's are tested through the border
     for (int exact = is_packed(format) ? 0 : 1; exact < 2; exact++) {
       check_linear(&one, &two, format, exact, 1, 1, 1);
