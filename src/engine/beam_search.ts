@@ -16,7 +16,7 @@
  *
  * With groups (diverse beam search, arXiv:1610.02424, with the Hamming diversity) each group is such a
  * search of width / groups, and lowers a token's log-probability by `diversityPenalty` for each hypothesis of an
- * earlier group that went on with it in this step; that counts in sums and scores. A group compares its
+ * earlier group that went on with it in this step, before any other penalty; that counts in sums and scores. A group compares its
  * ended replies with the best sum of the step, whether or not its token ended the reply. The best of all
  * groups are returned.
  * @module
@@ -28,6 +28,8 @@ export interface Continuations {
   readonly ids: readonly number[];
   /** ln p, after penalties; none is -∞. */
   readonly scores: readonly number[];
+  /** What multiplies a penalty on a token's ln p: the penalties behind the scores come after it. */
+  penaltyFactor(id: number): number;
   /** The grammar ends the reply with this token. */
   isFinal(id: number): boolean;
   /** What is told of a token that is taken. */
@@ -176,10 +178,11 @@ export class BeamSearch {
     chosen: ReadonlyMap<number, number>,
   ): Candidate[] {
     const { diversityPenalty } = this.#beam;
-    return rows.flatMap(({ ids, scores }, parent) =>
-      ids.map((token, i) => {
-        const score = scores[i] - diversityPenalty * (chosen.get(token) ?? 0);
-        return { parent, token, sum: live[parent].sum + score };
+    return rows.flatMap((row, parent) =>
+      row.ids.map((token, i) => {
+        const nChosen = chosen.get(token) ?? 0;
+        const penalty = nChosen === 0 ? 0 : diversityPenalty * nChosen * row.penaltyFactor(token);
+        return { parent, token, sum: live[parent].sum + row.scores[i] - penalty };
       })
     ).sort((a, b) => b.sum - a.sum);
   }

@@ -47,12 +47,15 @@ export class ContinuationFinder {
       after?.advance(id);
       return after?.isFinished ?? false;
     };
+    // ln p is never above 0, where a repetition penalty multiplies: see adjustLogits.
+    const penaltyFactor = (id: number): number => counts?.seen.has(id) ? sampling.repetitionPenalty : 1;
+    const row = { ids, scores, isFinal, penaltyFactor };
     const nTop = sampling.topLogprobs;
-    if (nTop === null) return { ids, scores, isFinal, event: (token) => ({ token, logprob: NaN, top: [] }) };
+    if (nTop === null) return { ...row, event: (token) => ({ token, logprob: NaN, top: [] }) };
     const top = likeliest(logits, Math.min(nTop, logits.length)).map((id) =>
       [id, logits[id] - total] as const
     );
     const logprobs = new Map(ids.map((id) => [id, logits[id] - total]));
-    return { ids, scores, isFinal, event: (token) => ({ token, logprob: logprobs.get(token)!, top }) };
+    return { ...row, event: (token) => ({ token, logprob: logprobs.get(token)!, top }) };
   }
 }

@@ -13,11 +13,13 @@ import { openNetwork } from "../model/golden.ts";
 const own = fileURLToPath(new URL("../golden/", import.meta.url));
 const shared = fileURLToPath(new URL("../../../shared/fixtures/beam.json", import.meta.url));
 
-/** What tools/golden/make_beams.py writes. */
+/** What tools/golden/make_beams.py and make_beam_groups.py write. */
 interface Case {
   readonly prompt: readonly number[];
   readonly options: {
     readonly num_beams: number;
+    readonly num_beam_groups?: number;
+    readonly diversity_penalty?: number;
     readonly num_return_sequences: number;
     readonly max_new_tokens: number;
     readonly eos_token_id: number | readonly number[];
@@ -41,6 +43,8 @@ function optionsOf({ options }: Case): SamplingOptions {
     stopIds: [options.eos_token_id].flat(),
     beam: {
       width: options.num_beams,
+      groups: options.num_beam_groups,
+      diversityPenalty: options.diversity_penalty,
       lengthPenalty: options.length_penalty,
       earlyStopping: options.early_stopping,
     },
@@ -93,7 +97,9 @@ function check(backend: Backend, cases: readonly Case[], maxSequences: number): 
   assert.equal(cacheBlocks.used, 0);
 }
 
-const cases: Case[] = JSON.parse(readFileSync(`${own}beams.json`, "utf8"));
+const plain: Case[] = JSON.parse(readFileSync(`${own}beams.json`, "utf8"));
+const inGroups: Case[] = JSON.parse(readFileSync(`${own}beam_groups.json`, "utf8"));
+const cases = [...plain, ...inGroups], few = [...plain.slice(0, 6), ...inGroups.slice(0, 6)];
 
 const backends = await everyBackend();
 
@@ -104,7 +110,7 @@ for (const [i, { name, open }] of backends.entries()) {
     test(`beams on ${name} are those of transformers, ${maxSequences} searches at a time`, async () => {
       const backend = await open();
       try {
-        check(backend, isLast ? cases : cases.slice(0, 6), maxSequences);
+        check(backend, isLast ? cases : few, maxSequences);
       } finally {
         backend.close();
       }

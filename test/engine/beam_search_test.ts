@@ -35,6 +35,7 @@ function rowOf(logprobs: readonly number[], count: number): Continuations {
     ids,
     scores: ids.map((id) => logprobs[id]),
     isFinal: () => false,
+    penaltyFactor: () => 1,
     event: (token) => ({ token, logprob: logprobs[token], top: [] }),
   };
 }
