@@ -7,7 +7,6 @@
 import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { z } from "zod";
 import { isModelId } from "./checkpoint/hub/names.ts";
 import { readModelBytes, readModelJson, readModelText } from "./checkpoint/file.ts";
 import { ggufFileOf } from "./checkpoint/gguf_splits.ts";
@@ -24,6 +23,19 @@ import { type HubOptions, hubSettings } from "./hub_settings.ts";
 import { LanguageModel } from "./language_model.ts";
 import type { ModelText } from "./model_text.ts";
 import { parseGenerationConfig } from "./model/generation_config.ts";
+import {
+  type Check,
+  either,
+  exactly,
+  Fault,
+  list,
+  oneOf,
+  onlyThese,
+  text as word,
+  truth,
+  where,
+  whole,
+} from "./model/json_check.ts";
 import { cacheDirectory, environment } from "./runtime.ts";
 import { ChatTemplate } from "./text/chat_template.ts";
 import { readTokenizerConfig } from "./text/tokenizer_config.ts";
@@ -101,53 +113,47 @@ export interface Progress {
 /** Longest tokenizer.json that is read: the published ones have some 10 MB. */
 const tokenizerLimitBytes = 500_000_000;
 
-const count = z.int().min(1);
-const cacheSchema = z.strictObject({
-  dtype: z.enum(["f32", "bf16", "f16", "int8"]),
-  memory: z.union([z.string(), count], 'bytes or words such as "2 GiB" are needed'),
-}).partial();
-const prefixSchema = z.strictObject({
-  folder: z.string().min(1),
-  maxBytes: z.union([z.string(), count]).optional(),
-});
-const hubSchema = z.strictObject({
-  endpoint: z.string(),
-  token: z.string().nullable(),
-  revision: z.string(),
-  include: z.array(z.string()),
-  cache: z.string(),
-  offline: z.boolean(),
-}).partial() satisfies z.ZodType<HubOptions>;
-const optionsSchema = z.strictObject({
-  backend: z.enum(["auto", "reference", "cpu"]),
-  weights: z.enum(["auto", "f32", "bf16", "f16", "fp8", "int8", "int4", "int4a", "int3", "nf4"]),
-  activations: z.enum(["auto", "f32"]),
-  kvCache: cacheSchema,
+const count = whole(1, Number.MAX_SAFE_INTEGER);
+const bytes = either(word(), count, 'bytes or words such as "2 GiB" are needed');
+const path = where((value): value is string => typeof value === "string" && value !== "", "a path is needed");
+const checkedOptions = onlyThese({
+  backend: oneOf("auto", "reference", "cpu"),
+  weights: oneOf("auto", "f32", "bf16", "f16", "fp8", "int8", "int4", "int4a", "int3", "nf4"),
+  activations: oneOf("auto", "f32"),
+  kvCache: onlyThese({ dtype: oneOf("f32", "bf16", "f16", "int8"), memory: bytes }),
   contextLength: count,
-  maxSequences: count.max(4096),
-  maxQueue: z.int().min(0),
-  prefixCache: z.union(
-    [z.boolean(), prefixSchema],
+  maxSequences: whole(1, 4096),
+  maxQueue: whole(0, Number.MAX_SAFE_INTEGER),
+  prefixCache: either(
+    truth(),
+    exactly({ folder: path, maxBytes: bytes.optional() }),
     "true, false, or an object with folder and maxBytes is needed",
   ),
-  hugePages: z.boolean(),
-  mtp: z.boolean(),
-  draftModel: z.string(),
-  speculative: z.custom<SpeculationOption>(
+  hugePages: truth(),
+  mtp: truth(),
+  draftModel: word(),
+  speculative: where(
     isSpeculation,
     '"none", "mtp", "ngram", "model", { type, tokens } or { model, tokens } is needed',
   ),
-  threads: z.union([z.literal("auto"), count.max(256)], '"auto" or a whole number from 1 to 256 is needed'),
-  validation: z.enum(["none", "basic", "full"]),
-  isa: z.string(),
-  library: z.string(),
-  hub: hubSchema,
-  signal: z.instanceof(AbortSignal),
-  onProgress: z.custom<LoadOptions["onProgress"]>(
-    (value) => typeof value === "function",
+  threads: either(oneOf("auto"), whole(1, 256), '"auto" or a whole number from 1 to 256 is needed'),
+  validation: oneOf("none", "basic", "full"),
+  isa: word(),
+  library: word(),
+  hub: onlyThese({
+    endpoint: word(),
+    token: word().nullable(),
+    revision: word(),
+    include: list(word(), "an array of patterns is needed"),
+    cache: word(),
+    offline: truth(),
+  }),
+  signal: where((value): value is AbortSignal => value instanceof AbortSignal, "an AbortSignal is needed"),
+  onProgress: where(
+    (value): value is NonNullable<LoadOptions["onProgress"]> => typeof value === "function",
     "a function is needed",
   ),
-}).partial() satisfies z.ZodType<LoadOptions>;
+}) satisfies Check<LoadOptions>;
 
 /**
  * Loads a model: weights and computing go to a Worker, so that nothing here ever waits for them.
@@ -244,21 +250,12 @@ function firstDifference(own: Tokenizer, other: Tokenizer): number | null {
 
 /** @throws {TypeError} naming the option */
 function checkOptions(options: LoadOptions): LoadOptions {
-  const result = optionsSchema.safeParse(withoutUndefined(options));
-  if (result.success) return result.data;
-  const [issue] = result.error.issues;
-  const path = issue.path.join(".");
-  if (issue.code === "unrecognized_keys") {
-    const known = Object.keys({ "": optionsSchema, kvCache: cacheSchema, hub: hubSchema }[path]!.shape).join(
-      ", ",
-    );
-    throw new TypeError(
-      `Cannot use the option ${[...issue.path, ...issue.keys].join(".")}: known are ${known}`,
-    );
+  try {
+    return withoutUndefined(checkedOptions.read(options));
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    throw new TypeError(`Cannot use the option ${error.path.join(".") || "list"}: ${error.message}`);
   }
-  throw new TypeError(
-    `Cannot use the option ${path || "list"}: ${issue.message.replace(/^Invalid \w+: /, "")}`,
-  );
 }
 
 /** What the Worker is told: the options, the environment where they say nothing, else the defaults. */

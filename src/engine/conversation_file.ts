@@ -11,9 +11,9 @@
  */
 import { createHash, randomUUID } from "node:crypto";
 import { closeSync, fstatSync, openSync, readSync, renameSync, unlinkSync, writeSync } from "node:fs";
-import { z } from "zod";
 import { blockTokens } from "../backend/backend.ts";
 import { RequestError } from "../errors.ts";
+import { anything, list, object, text, whole } from "../model/json_check.ts";
 
 /** What two caches must have in common for the blocks of one to be of use to the other. */
 export interface CacheKind {
@@ -38,12 +38,12 @@ export interface ConversationHead {
 
 const magic = new TextEncoder().encode("HADALTK1");
 const prefixBytes = 12, hashBytes = 32, mostHeadBytes = 64 * 2 ** 20;
-const headSchema = z.object({
-  kind: z.object({ model: z.string(), weights: z.string(), cache: z.string(), computing: z.string() }),
-  tokens: z.array(z.int().min(0)).min(1),
-  nKept: z.int().min(0),
-  blockBytes: z.int().min(1),
-  note: z.unknown(),
+const headSchema = object({
+  kind: object({ model: text(), weights: text(), cache: text(), computing: text() }),
+  tokens: list(whole(0)),
+  nKept: whole(0),
+  blockBytes: whole(1),
+  note: anything(),
 });
 
 /** Writes a file for its owner alone, which appears whole. @param blocks in order */
@@ -119,11 +119,11 @@ export function readConversation<T>(
   }
 }
 
-function parseHead(path: string, text: Uint8Array): ConversationHead {
+function parseHead(path: string, bytes: Uint8Array): ConversationHead {
   try {
-    return headSchema.parse(
-      JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(text)),
-    ) as ConversationHead;
+    const head = headSchema.read(JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes)));
+    if (head.tokens.length === 0) throw new RangeError("no tokens");
+    return head;
   } catch {
     throw bad(path, "its head is no JSON of a conversation");
   }

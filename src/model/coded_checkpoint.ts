@@ -3,7 +3,6 @@
  * bitsandbytes. Their matrices become coded ones under the network's names, and the rest is as it was.
  * @module
  */
-import { z } from "zod";
 import { awqMatrix } from "../checkpoint/awq.ts";
 import { eightBitMatrix, fourBitMatrix, stateEnd } from "../checkpoint/bitsandbytes.ts";
 import type { Checkpoint, StoredTensor } from "../checkpoint/checkpoint.ts";
@@ -11,23 +10,37 @@ import type { CodedMatrix } from "../checkpoint/coded.ts";
 import { byteMatrix, floatMatrix, packedMatrix } from "../checkpoint/compressed_tensors.ts";
 import { gptqMatrix } from "../checkpoint/gptq.ts";
 import { UnsupportedError } from "../errors.ts";
-import { checkJson, show, text, truth, whole } from "./json_check.ts";
+import {
+  anything,
+  checkJson,
+  largestSize,
+  numberWhere,
+  object,
+  show,
+  text,
+  truth,
+  whole,
+} from "./json_check.ts";
 
 /** How a method makes a matrix of one of its tensors; null for tensors that are none of its own. */
 type MakeMatrix = (tensor: StoredTensor, name: string) => CodedMatrix | null;
 
-const gptqSchema = z.object({
+const groupSize = numberWhere(
+  (size) => size === -1 || (Number.isInteger(size) && size >= 1 && size <= largestSize),
+  "-1 or a whole number from 1 is needed",
+);
+const gptqSchema = object({
   bits: whole(2, 8),
-  group_size: z.union([z.literal(-1), whole(1)], { error: "-1 or a whole number from 1 is needed" }),
+  group_size: groupSize,
   checkpoint_format: text().nullish(),
 });
-const awqSchema = z.object({
+const awqSchema = object({
   bits: whole(4, 4),
-  group_size: z.union([z.literal(-1), whole(1)], { error: "-1 or a whole number from 1 is needed" }),
+  group_size: groupSize,
   version: text().nullish(),
   zero_point: truth().nullish(),
 });
-const compressedSchema = z.object({ format: text(), sparsity_config: z.unknown().optional() });
+const compressedSchema = object({ format: text(), sparsity_config: anything() });
 
 /** Parts of matrices by the ends of their names: once the matrix is made they are no tensors of their own. */
 const partName =

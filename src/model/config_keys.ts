@@ -3,12 +3,24 @@
  * Defaults: transformers 5, DeepseekV2Config and DeepseekV3Config.
  * @module
  */
-import { z } from "zod";
 import { UnsupportedError } from "../errors.ts";
-import { checkJson, finite, positive, show, text, truth, whole } from "./json_check.ts";
+import {
+  anything,
+  type Checked,
+  checkJson,
+  either,
+  finite,
+  list,
+  object,
+  positive,
+  show,
+  text,
+  truth,
+  whole,
+} from "./json_check.ts";
 
 /** Keys that are read. Others, such as auto_map with its remote code, mean nothing here. */
-const schema = z.object({
+const schema = object({
   vocab_size: whole(1),
   hidden_size: whole(1),
   // Things that are walked through one by one; the others are only widths.
@@ -40,24 +52,23 @@ const schema = z.object({
   max_position_embeddings: whole(1),
   rope_theta: positive(),
   rope_interleave: truth().nullable(),
-  rope_scaling: z.unknown().optional(),
-  rope_parameters: z.unknown().optional(),
+  rope_scaling: anything(),
+  rope_parameters: anything(),
   tie_word_embeddings: truth(),
   bos_token_id: whole(0).nullable(),
-  eos_token_id: z.union([whole(0), z.array(whole(0))], { error: "a token id or an array of them is needed" })
-    .nullable(),
-  quantization_config: z.object({
+  eos_token_id: either(whole(0), list(whole(0)), "a token id or an array of them is needed").nullable(),
+  quantization_config: object({
     quant_method: text().nullish(),
     format: text().nullish(),
     group: finite().nullish(),
     asymmetric: truth().nullish(),
     fmt: text().nullish(),
-    weight_block_size: z.array(finite(), { error: "an array of numbers is needed" }).nullish(),
-  }, { error: "an object is needed" }).nullish(),
+    weight_block_size: list(finite(), "an array of numbers is needed").nullish(),
+  }).nullish(),
 });
 
 /** config.json with every key that is read, checked one by one; null where it means "none". */
-export type ConfigKeys = z.output<typeof schema>;
+export type ConfigKeys = Checked<typeof schema>;
 
 /** Defaults that DeepseekV2Config and DeepseekV3Config of transformers agree on. */
 const commonDefaults = {
@@ -146,7 +157,7 @@ const familyOf = new Map<unknown, keyof typeof families>([
  * @throws {UnsupportedError} for a network that hadal does not know, naming those that it does
  */
 export function readKeys(json: unknown, file: string): { architecture: string; keys: ConfigKeys } {
-  const { model_type: architecture } = checkJson(z.object({ model_type: z.unknown() }), json, file);
+  const { model_type: architecture } = checkJson(object({ model_type: anything() }), json, file);
   const familyName = familyOf.get(architecture);
   if (typeof architecture !== "string" || familyName === undefined) {
     throw new UnsupportedError(

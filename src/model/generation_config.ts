@@ -2,8 +2,17 @@
  * generation_config.json: how the makers of a model want it sampled.
  * @module
  */
-import { z } from "zod";
-import { checkJson, finite, positive, truth, whole } from "./json_check.ts";
+import {
+  atLeastZero,
+  checkJson,
+  either,
+  list,
+  numberWhere,
+  object,
+  positive,
+  truth,
+  whole,
+} from "./json_check.ts";
 
 /** Defaults of sampling; null where the file says nothing. */
 export interface GenerationDefaults {
@@ -19,20 +28,18 @@ export interface GenerationDefaults {
   readonly eosIds: readonly number[] | null;
 }
 
-const share = () => positive().max(1, { error: "a number above 0, at most 1, is needed" });
-const atLeastZero = () => finite().min(0, { error: "a number from 0 is needed" });
+const share = () => numberWhere((value) => value > 0 && value <= 1, "a number above 0, at most 1, is needed");
 
 /** Keys that are read. Lengths are not: the caller decides how long a reply may be. */
-const schema = z.object({
+const schema = object({
   do_sample: truth().nullish(),
   temperature: atLeastZero().nullish(),
   top_k: whole(0).nullish(),
   top_p: share().nullish(),
-  min_p: atLeastZero().max(1, { error: "a number from 0 to 1 is needed" }).nullish(),
+  min_p: numberWhere((value) => value >= 0 && value <= 1, "a number from 0 to 1 is needed").nullish(),
   typical_p: share().nullish(),
   repetition_penalty: positive().nullish(),
-  eos_token_id: z.union([whole(0), z.array(whole(0))], { error: "a token id or an array of them is needed" })
-    .nullish(),
+  eos_token_id: either(whole(0), list(whole(0)), "a token id or an array of them is needed").nullish(),
 });
 
 /**

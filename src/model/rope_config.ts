@@ -2,9 +2,8 @@
  * Rotary embedding (arXiv:2104.09864) and its stretching to longer contexts by YaRN (arXiv:2309.00071).
  * @module
  */
-import { z } from "zod";
 import { CheckpointError, UnsupportedError } from "../errors.ts";
-import { checkJson, finite, positive, show, text, truth, whole } from "./json_check.ts";
+import { atLeastZero, checkJson, finite, object, positive, show, text, truth, whole } from "./json_check.ts";
 
 /** Rotary embedding with YaRN's stretching already in its numbers. */
 export interface RopeConfig {
@@ -17,7 +16,7 @@ export interface RopeConfig {
 }
 
 /** Keys of `rope_scaling`, or of `rope_parameters` since transformers 5. */
-const schema = z.object({
+const schema = object({
   rope_type: text().nullish(),
   type: text().nullish(),
   rope_theta: positive().nullish(),
@@ -26,8 +25,8 @@ const schema = z.object({
   original_max_position_embeddings: whole(1).nullish(),
   attention_factor: positive().nullish(),
   // The official network takes 0 for "not given" in these four.
-  beta_fast: finite().min(0, { error: "a number from 0 is needed" }).nullish(),
-  beta_slow: finite().min(0, { error: "a number from 0 is needed" }).nullish(),
+  beta_fast: atLeastZero().nullish(),
+  beta_slow: atLeastZero().nullish(),
   mscale: finite().nullish(),
   mscale_all_dim: finite().nullish(),
   truncate: truth().nullish(),
