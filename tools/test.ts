@@ -4,12 +4,10 @@
  * and where CI=true it is a failure.
  * @module
  */
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
-
-/** Versions that npx fetches where a machine has only Node. */
-const pinned = { deno: "deno@2.9.6", bun: "bun@1.4.5" } as const;
+import { findRuntime, type TestRuntime } from "../test/find_runtime.ts";
 
 interface Outcome {
   readonly passed: number;
@@ -44,7 +42,7 @@ process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
 /** @param counts finds the numbers of passed and failed tests in the output's end */
 async function runTests(
-  runtime: keyof typeof pinned,
+  runtime: TestRuntime,
   testArgs: readonly string[],
   counts: RegExp,
 ): Promise<Outcome> {
@@ -63,14 +61,6 @@ async function runTests(
   const outcome = { passed: Number(match[1]), failed: Number(match[2]) };
   // A runtime can also fail outside any test, for instance while it loads a file.
   return code !== 0 && outcome.failed === 0 ? { ...outcome, failed: 1 } : outcome;
-}
-
-/** @returns how to start a runtime: this process's own, one on the PATH, or npm's */
-function findRuntime(runtime: keyof typeof pinned): string[] | null {
-  const isOwn = (runtime === "bun") === (process.versions.bun !== undefined);
-  if (isOwn) return [process.execPath];
-  const works = (command: string[]) => spawnSync(command[0], [...command.slice(1), "--version"]).status === 0;
-  return [[runtime], ["npx", "--yes", pinned[runtime]]].find(works) ?? null;
 }
 
 /** Runs a command, shows what it prints as it prints it, and keeps it (without colours). */
