@@ -7,7 +7,7 @@
 import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
-import { isModelId } from "./checkpoint/hub/names.ts";
+import { type HubSource, parseHubSource } from "./checkpoint/hub/names.ts";
 import { readModelBytes, readModelJson, readModelText } from "./checkpoint/file.ts";
 import { ggufFileOf } from "./checkpoint/gguf_splits.ts";
 import { EngineClient } from "./engine/client.ts";
@@ -158,7 +158,8 @@ const checkedOptions = onlyThese({
 /**
  * Loads a model: weights and computing go to a Worker, so that nothing here ever waits for them.
  * @param source a folder with config.json and safetensors files, a GGUF file, a hub's name for a model such as
- *   "deepseek-ai/DeepSeek-V2-Lite-Chat", or "minnow", the embedded one
+ *   "deepseek-ai/DeepSeek-V2-Lite-Chat", or "minnow", the embedded one. Of several GGUF models that a hub has under
+ *   one name "owner/name:Q4_K_M" and "owner/name/file.gguf" take one
  * @throws {TypeError} an option is none of the above, or not of its type
  * @throws {UnsupportedError | CheckpointError | DownloadError | MemoryError | DeviceError} in one sentence, why not
  */
@@ -167,7 +168,7 @@ export async function load(source: string, options: LoadOptions = {}): Promise<L
   const { onProgress, signal } = checked;
   signal?.throwIfAborted();
   const folder = await folderOf(source, checked);
-  const name = basename(isModelId(source) ? source : folder); // a hub's folder is named by its commit
+  const name = basename(parseHubSource(source) === null ? folder : source); // a hub's folder is named by its commit
   const giveUp = new AbortController();
   const opening = EngineClient.open(openOptions(folder, checked), {
     signal: signal ? AbortSignal.any([signal, giveUp.signal]) : giveUp.signal,
@@ -317,16 +318,21 @@ export async function folderOf(source: string, options: LoadOptions): Promise<st
   const works =
     'a folder with config.json and safetensors files works, a GGUF file, or "minnow", which is embedded';
   if (what !== undefined) throw new CheckpointError(source, `it is a file; ${works}`);
-  if (source.endsWith(".gguf")) throw new CheckpointError(source, `there is no such file; ${works}`);
-  if (isModelId(source)) return await folderFromHub(source, options);
-  throw new CheckpointError(source, `there is no such folder; ${works}`);
+  const onHub = parseHubSource(source);
+  // "models/x.gguf" is a file that is not there, and no model of somebody called "models".
+  const isFile = source.endsWith(".gguf") && !onHub?.gguf.startsWith("/");
+  if (onHub !== null && !isFile) return await folderFromHub(onHub, options);
+  throw new CheckpointError(source, `there is no such ${isFile ? "file" : "folder"}; ${works}`);
 }
 
-async function folderFromHub(id: string, { hub = {}, signal, onProgress }: LoadOptions): Promise<string> {
+async function folderFromHub(
+  { id, gguf: wanted }: HubSource,
+  { hub = {}, signal, onProgress }: LoadOptions,
+): Promise<string> {
   const { pull } = await import("./checkpoint/hub/pull.ts"); // most starts fetch nothing
   const { folder, paths } = await pull(id, hubSettings(hub), {
     revision: hub.revision,
-    patterns: { include: hub.include ?? [], exclude: [] },
+    patterns: { include: hub.include ?? [], exclude: [], gguf: wanted },
     orCached: true, // a hub that cannot be reached is no reason not to load
     signal,
     onProgress: ({ doneBytes, totalBytes }) =>

@@ -82,7 +82,16 @@ test("of several GGUF files on a hub the one that is asked for is loaded", async
   };
   await withHub(gguf, async ({ url, cache }) => {
     const hub = { endpoint: url, cache, token: null };
-    await assert.rejects(load(modelId, { ...reference, hub }), /2 GGUF models, one is needed: --include/);
+    await assert.rejects(
+      load(modelId, { ...reference, hub }),
+      /2 GGUF models, its name with one of these is needed: ":Q8_0", ":f16"$/,
+    );
+    for (const [name, end] of [["tiny:F16", ":F16"], ["a-f16.gguf", "/q/a-f16.gguf"]]) {
+      await using named = await load(`${modelId}${end}`, { ...reference, hub });
+      assert.deepEqual([named.info.name, named.info.architecture], [name, "deepseek_v2"]);
+    }
+    await assert.rejects(load(`${modelId}:Q4`, { ...reference, hub }), /none is ":Q4", its name with/);
+    await assert.rejects(load("models/x.gguf", { ...reference, hub }), /there is no such file/);
     await using model = await load(modelId, { ...reference, hub: { ...hub, include: ["*f16.gguf"] } });
     assert.deepEqual([model.info.name, model.info.architecture], ["tiny", "deepseek_v2"]);
     assert.equal((await model.logits([1, 2])).length, 2 * 512);

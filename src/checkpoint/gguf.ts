@@ -41,20 +41,40 @@ export function readGguf(file: ByteSource, validation: Validation): GgufPart {
   return { ...header, tensors: readGgufTensors(cursor, header, validation) };
 }
 
+/** A part that can be closed. */
+type OpenPart = ByteSource & { close?(): void };
+
 /**
  * Opens a model.
  * @param path the file, or the first part
  * @throws {CheckpointError | UnsupportedError} naming the file at fault
  */
 export function openGguf(path: string, validation: Validation = "basic"): GgufModel {
-  const first = new ModelFile(path);
-  const files = new Map([[path, first]]);
-  const close = () => files.forEach((file) => file.close());
+  // A link that a user names may lead anywhere, one that a folder has may not.
+  return openGgufParts(
+    path,
+    validation,
+    (name, isFirst) => isFirst ? new ModelFile(path) : openModelFile(dirname(path), name),
+  );
+}
+
+/**
+ * {@link openGguf}, wherever the parts are.
+ * @param open gives a part by its file name; its bytes beyond the tensor table are read by `files` alone
+ */
+export function openGgufParts(
+  path: string,
+  validation: Validation,
+  open: (name: string, isFirst: boolean) => OpenPart,
+): GgufModel {
+  const first = open(basename(path), true);
+  const files = new Map([[first.path, first]]);
+  const close = () => files.forEach((file) => file.close?.());
   try {
     const part = readGguf(first, validation);
     const tensors = new Map(part.tensors.map((tensor) => [tensor.name, tensor]));
     const count = sizeIn(part, "split.count", path) ?? 1;
-    if (count > 1) openOthers(path, part, count, validation, files, tensors);
+    if (count > 1) openOthers(path, part, count, validation, (name) => open(name, false), files, tensors);
     return { path, metadata: part.metadata, tensors, files, close };
   } catch (error) {
     close();
@@ -67,7 +87,8 @@ function openOthers(
   first: GgufPart,
   count: number,
   validation: Validation,
-  files: Map<string, ModelFile>,
+  open: (name: string) => OpenPart,
+  files: Map<string, OpenPart>,
   tensors: Map<string, GgufTensor>,
 ): void {
   const name = parsePartName(basename(path));
@@ -81,9 +102,8 @@ function openOthers(
       `split.count is ${count}, a name that ends in ${partName({ stem: "", number: 1, count })} is needed`,
     );
   }
-  const folder = dirname(path);
   for (let next = 1; next < count; next++) {
-    const file = openModelFile(folder, partName({ ...name, number: next + 1 }));
+    const file = open(partName({ ...name, number: next + 1 }));
     files.set(file.path, file);
     const part = readGguf(file, validation);
     const found = sizeIn(part, "split.no", file.path);

@@ -98,15 +98,24 @@ export function headerEnd(first: Uint8Array): number {
   return claimed <= BigInt(maxHeaderBytes) ? 8 + Number(claimed) : 0;
 }
 
+/** Bytes are needed of which only those before are here. */
+export class BeyondStartError extends CheckpointError {
+  /** Bytes of the file's start that are needed. */
+  readonly needed: number;
+
+  constructor(path: string, needed: number, length: number) {
+    super(path, `bytes to ${needed} are needed, ${length} were read`);
+    this.needed = needed;
+  }
+}
+
 /** A file of which only these bytes are here. */
 export function startOf(path: string, sizeBytes: number, bytes: Uint8Array): ByteSource {
   return {
     path,
     sizeBytes,
     read: (offset, size) => {
-      if (offset + size > bytes.length) {
-        throw new CheckpointError(path, `bytes to ${offset + size} are needed, ${bytes.length} were read`);
-      }
+      if (offset + size > bytes.length) throw new BeyondStartError(path, offset + size, bytes.length);
       return new Uint8Array(bytes.subarray(offset, offset + size));
     },
   };

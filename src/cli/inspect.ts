@@ -3,17 +3,20 @@
  * @module
  */
 import { statSync } from "node:fs";
+import { join } from "node:path";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { ggufFileOf } from "../checkpoint/gguf_splits.ts";
 import { hubTables } from "../checkpoint/hub/hub_tables.ts";
-import { isModelId } from "../checkpoint/hub/names.ts";
+import { type HubSource, parseHubSource } from "../checkpoint/hub/names.ts";
 import { pull } from "../checkpoint/hub/pull.ts";
 import { indexFile, singleFile } from "../checkpoint/open.ts";
 import { folderTables, readTables } from "../checkpoint/tables.ts";
 import { CheckpointError, UnsupportedError } from "../errors.ts";
 import { hubSettings } from "../hub_settings.ts";
+import { ggufCheckpoint } from "../model/gguf_checkpoint.ts";
 import { inspect, type Inspected } from "../model/inspect.ts";
 import { openModel } from "../model/open_model.ts";
 import type { WeightFormat } from "../tensor/dtype.ts";
@@ -24,8 +27,9 @@ const help = `Says what a model is and what it would take, without reading its w
 
   hadal inspect SOURCE [--context N] [--batch N] [--bandwidth GB/S] [--json]
 
-  SOURCE             folder, .gguf file, "minnow", or a hub's name for a model, of which
-                     only the headers are fetched
+  SOURCE             folder, .gguf file, "minnow", or a hub's name for a model, of which only the
+                     headers are fetched; owner/name:Q4_K_M and owner/name/path/file.gguf take one
+                     of several GGUF models
   --revision NAME    branch, tag or commit on the hub; main by default
   --context N        tokens of a sequence; 8192 by default, or fewer where the model was made for fewer
   --batch N          sequences at once; 1 by default
@@ -128,11 +132,18 @@ async function find(source: string, revision: string | undefined, isFull: boolea
   const status = statSync(source, { throwIfNoEntry: false });
   if (status?.isDirectory()) return await inFolder(source, isFull);
   if (status !== undefined) return opened(source, isFull);
-  if (!isModelId(source)) throw new CheckpointError(source, "there is no such folder or file");
+  const named = parseHubSource(source);
+  if (named === null) throw new CheckpointError(source, "there is no such folder or file");
+  return await onHub(named, revision, isFull);
+}
+
+async function onHub({ id, gguf }: HubSource, revision: string | undefined, isFull: boolean): Promise<Found> {
   const settings = hubSettings();
   if (settings.offline || isFull) {
-    const { folder } = await pull(source, { ...settings, offline: true }, { revision });
-    return await inFolder(folder, isFull);
+    const patterns = { include: [], exclude: [], gguf };
+    const { folder, paths } = await pull(id, { ...settings, offline: true }, { revision, patterns });
+    const file = paths.find((path) => path.endsWith(".gguf"));
+    return file === undefined ? await inFolder(folder, isFull) : opened(join(folder, file), isFull);
   }
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -141,15 +152,21 @@ async function find(source: string, revision: string | undefined, isFull: boolea
       process.exit(130);
     });
   }
-  const onHub = await hubTables(source, revision ?? "main", settings, stop.signal);
-  if (!onHub.files.includes(singleFile) && !onHub.files.includes(indexFile)) {
-    const weights = onHub.files.find((file) => /\.(?:gguf|bin|pt|pth|ckpt)$/.test(file)) ?? "no weights";
+  const model = await hubTables(id, revision ?? "main", settings, stop.signal);
+  const has = (pattern: RegExp) => model.files.some((file) => pattern.test(file));
+  const hasTables = model.files.includes(singleFile) || model.files.includes(indexFile);
+  const isTorch = has(/^[^/]+\.(?:bin|pt|pth|ckpt)$/);
+  if (gguf !== "" || (!hasTables && !isTorch && has(/\.gguf$/))) {
+    return foundIn(ggufCheckpoint(await model.gguf(gguf)), []);
+  }
+  if (!hasTables) {
+    const weights = model.files.find((file) => /\.(?:bin|pt|pth|ckpt)$/.test(file)) ?? "no weights";
     throw new UnsupportedError(
-      `Cannot inspect ${source} on its hub: it has ${weights}, only headers of safetensors are read there; ` +
-        `"hadal pull ${source}" fetches it, and prints a folder that can be inspected`,
+      `Cannot inspect ${id} on its hub: it has ${weights}, only headers of safetensors and GGUF are read there; ` +
+        `"hadal pull ${id}" fetches it, and prints a folder that can be inspected`,
     );
   }
-  const tables = await readTables(onHub);
+  const tables = await readTables(model);
   return { ...tables, missingFiles: missingFiles(tables) };
 }
 
@@ -165,15 +182,20 @@ async function inFolder(folder: string, isFull: boolean): Promise<Found> {
 function opened(source: string, isFull: boolean): Found {
   const checkpoint = openModel(source, { validation: isFull ? "full" : "basic" });
   checkpoint.close();
-  const { tensors, coded, config, configFile } = checkpoint;
   const files = statSync(source).isDirectory() ? folderTables(source).files : null;
+  const isWhole = files === null || checkpoint.configFile !== undefined;
+  return foundIn(checkpoint, isWhole ? [] : missingFiles({ files, missingFiles: [] }));
+}
+
+function foundIn(checkpoint: Checkpoint, missingFiles: readonly string[]): Found {
+  const { folder: name, tensors, coded, config, configFile } = checkpoint;
   return {
-    name: source,
+    name,
     ...(configFile === undefined ? {} : { configFile }),
     config,
     tensors,
     ...(coded === undefined ? {} : { coded }),
-    missingFiles: files === null || configFile !== undefined ? [] : missingFiles({ files, missingFiles: [] }),
+    missingFiles,
   };
 }
 

@@ -2,18 +2,21 @@
  * `hadal pull`: brings a model from a hub into the cache.
  * @module
  */
+import { join } from "node:path";
 import process from "node:process";
 import { parseArgs } from "node:util";
 import { removeDamaged } from "../checkpoint/hub/damaged.ts";
+import { parseHubSource } from "../checkpoint/hub/names.ts";
 import type { DownloadProgress } from "../checkpoint/hub/progress.ts";
 import { pull } from "../checkpoint/hub/pull.ts";
 import { hubSettings } from "../hub_settings.ts";
 
-const help = `Fetches a model into the cache that Python's clients use too, and prints its folder
+const help = `Fetches a model into the cache that Python's clients use too, and prints its folder or GGUF file
 
   hadal pull MODEL [--revision NAME] [--include PATTERN]… [--exclude PATTERN]…
 
-  MODEL              as the hub names it: deepseek-ai/DeepSeek-V2-Lite-Chat
+  MODEL              as the hub names it: deepseek-ai/DeepSeek-V2-Lite-Chat; of several GGUF models
+                     under one name owner/name:Q4_K_M and owner/name/path/file.gguf take one
   --revision NAME    branch, tag or commit; main by default
   --include PATTERN  files to fetch, such as "*.gguf", instead of those that the model needs:
                      configuration, tokenizer, weights
@@ -49,14 +52,15 @@ export async function runPull(args: string[]): Promise<void> {
   if (!/^\d+$/.test(values.connections) || connections < 1 || connections > 64) {
     throw new Error(`--connections: ${values.connections} was given, a number from 1 to 64 is needed`);
   }
+  const { id, gguf } = parseHubSource(positionals[0]) ?? { id: positionals[0], gguf: "" }; // which is then refused
   const stop = new AbortController();
   for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
   const line = new ProgressLine();
   try {
     const fetchAll = () =>
-      pull(positionals[0], hubSettings({ offline: values.offline }), {
+      pull(id, hubSettings({ offline: values.offline }), {
         revision: values.revision,
-        patterns: { include: values.include ?? [], exclude: values.exclude ?? [] },
+        patterns: { include: values.include ?? [], exclude: values.exclude ?? [], gguf },
         connections,
         signal: stop.signal,
         onProgress: (progress) => line.show(progress),
@@ -72,7 +76,8 @@ export async function runPull(args: string[]): Promise<void> {
       if (unknown > 0) console.error(`${unknown} files are copies, which have no hash to be held against`);
     }
     line.end();
-    console.log(folder);
+    // Beside other models a folder does not say which one was meant.
+    console.log(gguf === "" ? folder : join(folder, paths[0]));
   } catch (error) {
     line.end();
     if (!stop.signal.aborted) throw error;

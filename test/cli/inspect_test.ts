@@ -149,12 +149,12 @@ test("a model on a hub is told by its headers alone", async () => {
     assert.deepEqual([none.code, none.stdout], [2, ""]);
     assert.match(none.stderr, /Cannot fetch deep-see\/none at "main": .* 404/);
     hub.files.delete("model.safetensors");
-    hub.files.set("x.gguf", new Uint8Array(10));
-    const gguf = await runHadal(["inspect", modelId], env);
-    assert.equal(gguf.code, 2);
+    hub.files.set("x.bin", new Uint8Array(10));
+    const torch = await runHadal(["inspect", modelId], env);
+    assert.equal(torch.code, 2);
     assert.match(
-      gguf.stderr,
-      /it has x\.gguf, only headers of safetensors .* "hadal pull deep-see\/tiny" fetches it/,
+      torch.stderr,
+      /it has x\.bin, only headers of safetensors and GGUF .* "hadal pull deep-see\/tiny" fetches it/,
     );
     hub.files.set("model.safetensors", start);
     const pinned = await runHadal(["inspect", modelId, "--revision", commit], env);

@@ -1,11 +1,15 @@
 /**
- * A model on a hub, of which only headers are read: by ranges, a few hundred KB a file.
+ * A model on a hub, of which only headers are read: by ranges, a few hundred KB a file, of GGUF as much more
+ * as its vocabulary takes.
  * @module
  */
+import { dirname, join } from "node:path/posix";
 import { DownloadError } from "../../errors.ts";
 import type { ByteSource } from "../file.ts";
-import { headerEnd, startOf, type TableSource } from "../tables.ts";
+import { type GgufModel, openGgufParts, readGguf } from "../gguf.ts";
+import { BeyondStartError, headerEnd, startOf, type TableSource } from "../tables.ts";
 import { Endpoint, type HubSettings } from "./endpoint.ts";
+import { chooseGguf } from "./gguf_choice.ts";
 import { fetchListing } from "./listing.ts";
 import { checkModelId, checkRevision, isSafePath } from "./names.ts";
 import { findFile, RangesIgnoredError, type RemoteFile } from "./remote_file.ts";
@@ -13,6 +17,18 @@ import { FileChangedError, Retry, TransientError } from "./retry.ts";
 
 /** Asked for at first: more than most headers have. */
 const firstBytes = 1 << 18;
+/** Headers of GGUF that are longer than this are none; those with 129,280 tokens have 5 MB. */
+const mostGgufBytes = 1 << 28;
+
+/** The tables of a hub's model. */
+export interface HubTables extends TableSource {
+  /**
+   * Reads the tables of one of its GGUF models.
+   * @param wanted see gguf_choice.ts
+   * @throws {DownloadError} it has no such model, or several
+   */
+  gguf(wanted: string): Promise<GgufModel>;
+}
 
 /**
  * @throws {TypeError} a name or revision that cannot be one
@@ -23,7 +39,7 @@ export async function hubTables(
   revision: string,
   settings: HubSettings,
   signal: AbortSignal,
-): Promise<TableSource> {
+): Promise<HubTables> {
   checkModelId(id);
   checkRevision(revision);
   const endpoint = new Endpoint(settings);
@@ -47,7 +63,40 @@ export async function hubTables(
       }),
     header: (path) =>
       inWords(id, async () => await readHeader(await find(path), `${id}/${path}`, settings, signal)),
+    gguf: (wanted) =>
+      inWords(id, async () => {
+        const { path, paths: parts } = chooseGguf(paths.filter(isSafePath), wanted, id);
+        const starts = new Map<string, ByteSource>();
+        for (const part of parts) {
+          starts.set(part, await readGgufStart(await find(part), `${id}/${part}`, settings, signal));
+        }
+        const folder = dirname(path);
+        return openGgufParts(`${id}/${path}`, "basic", (name) => starts.get(join(folder, name))!);
+      }),
   };
+}
+
+/** Reads on until the whole tensor table is here: nothing says beforehand how long it is. */
+async function readGgufStart(
+  file: RemoteFile,
+  path: string,
+  settings: HubSettings,
+  signal: AbortSignal,
+): Promise<ByteSource> {
+  let bytes = new Uint8Array(0);
+  for (let wanted = Math.min(file.sizeBytes, firstBytes);;) {
+    bytes = await readStart(file, wanted, settings, signal, bytes);
+    const start = startOf(path, file.sizeBytes, bytes);
+    try {
+      readGguf(start, "none");
+      return start;
+    } catch (error) {
+      if (!(error instanceof BeyondStartError) || wanted === file.sizeBytes) throw error;
+      // Half as much again: few requests, and little that is not needed.
+      wanted = Math.min(file.sizeBytes, Math.max(error.needed, Math.ceil(1.5 * wanted)));
+      if (wanted > mostGgufBytes) throw error;
+    }
+  }
 }
 
 async function readHeader(
@@ -62,15 +111,18 @@ async function readHeader(
   return startOf(path, file.sizeBytes, bytes);
 }
 
+/** @param known bytes of the start that are here already */
 async function readStart(
   file: RemoteFile,
   sizeBytes: number,
   { patience }: HubSettings,
   signal: AbortSignal,
-): Promise<Uint8Array> {
+  known: Uint8Array = new Uint8Array(0),
+): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = new Uint8Array(sizeBytes);
+  bytes.set(known);
   const retry = new Retry(patience, signal);
-  for (let done = 0; done < sizeBytes;) {
+  for (let done = known.length; done < sizeBytes;) {
     try {
       for await (const chunk of file.read(done, sizeBytes, signal)) {
         bytes.set(chunk, done);

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { DownloadError } from "../../errors.ts";
 import { JsonScanner, JsonSyntaxError, shown } from "../../json_scanner.ts";
 import { type Endpoint, refuse } from "./endpoint.ts";
+import { chooseGguf, ggufChoices } from "./gguf_choice.ts";
 import { isCommit, isSafePath, matches } from "./names.ts";
 import { retrying, TransientError } from "./retry.ts";
 
@@ -21,6 +22,8 @@ export interface Patterns {
   readonly include: readonly string[];
   /** But none that matches one of these. */
   readonly exclude: readonly string[];
+  /** Of the files that the model needs: the GGUF model that is meant, see gguf_choice.ts. */
+  readonly gguf?: string;
 }
 
 /** Longest answers that are read: a model with half a million tensors has an index of 60 MB. */
@@ -102,13 +105,13 @@ const weightFiles = ["model.safetensors", "pytorch_model.bin"];
  */
 export async function choosePaths(
   { paths }: Pick<Listing, "paths">,
-  { include, exclude }: Patterns,
+  { include, exclude, gguf = "" }: Patterns,
   what: string,
   indexOf: (path: string) => Promise<Uint8Array>,
 ): Promise<string[]> {
   const wanted = include.length > 0
     ? paths.filter((path) => include.some((pattern) => matches(path, pattern)))
-    : await neededPaths(paths, what, indexOf);
+    : await neededPaths(paths, gguf, what, indexOf);
   const chosen = wanted.filter((path) => !exclude.some((pattern) => matches(path, pattern)));
   if (chosen.length === 0) {
     throw new DownloadError(`Cannot fetch ${what}: none of its ${paths.length} files is wanted`);
@@ -123,9 +126,11 @@ export async function choosePaths(
 
 async function neededPaths(
   paths: readonly string[],
+  gguf: string,
   what: string,
   indexOf: (path: string) => Promise<Uint8Array>,
 ): Promise<string[]> {
+  if (gguf !== "") return [...chooseGguf(paths, gguf, what).paths];
   const listed = new Set(paths);
   const text = textFiles.filter((path) => listed.has(path));
   for (const file of weightFiles) {
@@ -140,16 +145,10 @@ async function neededPaths(
     }
     return [...text, index, ...shards];
   }
-  const gguf = paths.filter((path) => path.endsWith(".gguf"));
-  // Of a split file the parts are numbered: NAME-00001-of-00003.gguf
-  const models = new Set(gguf.map((path) => path.replace(/-\d{5}-of-\d{5}\.gguf$/, ".gguf")));
-  if (models.size === 1) return gguf; // which has configuration and tokenizer in it
-  const found = models.size === 0
-    ? "it has no weights in safetensors, PyTorch files or GGUF"
-    : `it has ${models.size} GGUF models, one is needed: --include ${
-      shown([...models].sort()[0].split("/").at(-1)!)
-    } takes one`;
-  throw new DownloadError(`Cannot fetch ${what}: ${found}`);
+  if (ggufChoices(paths).length === 0) {
+    throw new DownloadError(`Cannot fetch ${what}: it has no weights in safetensors, PyTorch files or GGUF`);
+  }
+  return [...chooseGguf(paths, gguf, what).paths]; // it has configuration and tokenizer in it
 }
 
 function shardsOf(bytes: Uint8Array, index: string, what: string): string[] {

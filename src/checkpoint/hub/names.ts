@@ -22,6 +22,20 @@ export function checkModelId(id: string): void {
   }
 }
 
+/** A model as a user names it: one of a hub, or one of the GGUF models that it has. */
+export interface HubSource {
+  readonly id: string;
+  /** ":Q4_K_M", "/path/to/file.gguf", or nothing. */
+  readonly gguf: string;
+}
+
+/** @returns "owner/name", "owner/name:Q4_K_M" or "owner/name/path/file.gguf" in its parts, or null */
+export function parseHubSource(source: string): HubSource | null {
+  const [, id, gguf = ""] = /^([^/:]+\/[^/:]+)(:[\w.-]{1,96}|\/.+\.gguf)?$/.exec(source) ?? [];
+  if (id === undefined || !isModelId(id)) return null;
+  return gguf.startsWith("/") && !isSafePath(gguf.slice(1)) ? null : { id, gguf };
+}
+
 /** A commit, as Git writes it. */
 export function isCommit(text: string): boolean {
   return /^[0-9a-f]{40}$/.test(text);

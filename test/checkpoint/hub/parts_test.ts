@@ -2,7 +2,13 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { forAll, Limit } from "../../../src/checkpoint/hub/limit.ts";
-import { blobNameOf, isModelId, isSafePath, matches } from "../../../src/checkpoint/hub/names.ts";
+import {
+  blobNameOf,
+  isModelId,
+  isSafePath,
+  matches,
+  parseHubSource,
+} from "../../../src/checkpoint/hub/names.ts";
 import { type DownloadProgress, Meter } from "../../../src/checkpoint/hub/progress.ts";
 import { retryAfterMs } from "../../../src/checkpoint/hub/retry.ts";
 
@@ -69,6 +75,16 @@ test("names of models and of blobs have their exact form", () => {
   }
   for (const id of ["a", "a/b/c", "./a/b", "a/", "/b", "a/b.", "a/b-", "a..b/c", "~/b", "a/b c"]) {
     assert.ok(!isModelId(id), id);
+  }
+  for (
+    const [source, id, gguf] of [
+      ["a/b", "a/b", ""],
+      ["a/b:Q4_K_M", "a/b", ":Q4_K_M"],
+      ["a/b/q/c.gguf", "a/b", "/q/c.gguf"],
+    ]
+  ) assert.deepEqual(parseHubSource(source), { id, gguf });
+  for (const source of ["a/b:", "a/b:c/d", "a/b/c", "a/b/../c.gguf", "a/b//c.gguf", "C:/a/b", "a/b:Q4:Q5"]) {
+    assert.equal(parseHubSource(source), null, source);
   }
   const [sha1, sha256] = ["a1".repeat(20), "0f".repeat(32)];
   for (const name of [sha1, sha256]) {

@@ -132,7 +132,7 @@ test("a model without weights, or with several GGUF files, is refused by what it
   await withHub({ "config.json": noise(10) }, async (hub) => {
     await refuses(pullTiny(hub), /no weights in safetensors, PyTorch files or GGUF/);
     hub.files.set("x-Q4.gguf", noise(5000)).set("x-Q8.gguf", noise(5000));
-    await refuses(pullTiny(hub), /2 GGUF models, one is needed: --include "x-Q4\.gguf"/);
+    await refuses(pullTiny(hub), /2 GGUF models, its name with one of these is needed: ":Q4", ":Q8"$/);
     hub.files.set(
       "model.safetensors.index.json",
       new TextEncoder().encode('{"weight_map":{"a":"b.safetensors"}}'),
