@@ -3,7 +3,6 @@
  * for a step.
  * @module
  */
-import { Worker } from "node:worker_threads";
 import { BusyError, DeviceError } from "../errors.ts";
 import type { VocabularyBytes } from "../grammar/vocabulary.ts";
 import { checkedProduct } from "../tensor/checked.ts";
@@ -22,6 +21,7 @@ import {
   type TokenEvent,
   type ToWorker,
 } from "./protocol.ts";
+import { startThread, type Thread } from "./thread.ts";
 import { tokenIds } from "./token_ids.ts";
 import { fromWire } from "./wire_error.ts";
 
@@ -56,7 +56,7 @@ const neverBegun: Finish = {
 /** A model in a Worker. */
 export class EngineClient {
   readonly info: EngineInfo;
-  readonly #worker: Worker;
+  readonly #worker: Thread<FromWorker>;
   readonly #waiting: Map<number, Waiting> = new Map();
   #nextId = 1;
   #knowsVocabulary = false;
@@ -64,12 +64,13 @@ export class EngineClient {
   #closed: PromiseWithResolvers<void> | null = null;
 
   /** @param worker has said "opened" */
-  private constructor(worker: Worker, info: EngineInfo) {
+  private constructor(worker: Thread<FromWorker>, info: EngineInfo) {
     this.#worker = worker;
     this.info = info;
-    worker.removeAllListeners();
-    worker.on("message", (message: FromWorker) => this.#receive(message));
-    onDeath(worker, (error) => this.#fail(error));
+    worker.listen({
+      message: (message) => this.#receive(message),
+      death: (how) => this.#fail(deathOf(how)),
+    });
     worker.unref(); // a program may end without closing its model
   }
 
@@ -88,12 +89,12 @@ export class EngineClient {
   ): Promise<EngineClient> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const { promise, resolve, reject } = Promise.withResolvers<EngineClient>();
-    const worker = new Worker(new URL("./worker.ts", import.meta.url));
+    const worker = startThread<FromWorker>(new URL("./worker.ts", import.meta.url));
     const abandoned = new SharedArrayBuffer(4);
     const fail = (error: unknown) => {
       signal?.removeEventListener("abort", abandon);
       reject(error);
-      void worker.terminate();
+      worker.end();
     };
     const abandon = () => {
       // A Worker that is busy may outlive `terminate` for a while: the flag ends its work.
@@ -101,14 +102,16 @@ export class EngineClient {
       fail(signal!.reason);
     };
     signal?.addEventListener("abort", abandon, { once: true });
-    worker.on("message", (message: FromWorker) => {
-      if (message.type === "progress") onProgress?.(message);
-      if (message.type === "failed") fail(fromWire(message.error));
-      if (message.type !== "opened") return;
-      signal?.removeEventListener("abort", abandon);
-      resolve(new EngineClient(worker, message.info));
+    worker.listen({
+      message(message) {
+        if (message.type === "progress") onProgress?.(message);
+        if (message.type === "failed") fail(fromWire(message.error));
+        if (message.type !== "opened") return;
+        signal?.removeEventListener("abort", abandon);
+        resolve(new EngineClient(worker, message.info));
+      },
+      death: (how) => fail(deathOf(how)),
     });
-    onDeath(worker, fail);
     try {
       send(worker, { type: "open", options: { ...openDefaults, ...options }, abandoned });
     } catch (error) { // an option that cannot be cloned
@@ -334,22 +337,16 @@ export class EngineClient {
   #fail(error: Error): void {
     this.#ended ??= error;
     for (const waiting of [...this.#waiting.values()]) waiting.onFailed(error);
-    this.#worker.removeAllListeners();
-    this.#worker.on("error", () => {}); // what it throws on its way out concerns nobody
-    void this.#worker.terminate();
+    this.#worker.end();
     this.#closed?.resolve();
   }
 }
 
-/** Calls back once, when a Worker has ended without being asked to. */
-function onDeath(worker: Worker, callback: (error: DeviceError) => void): void {
-  worker.on(
-    "error",
-    (error) => callback(new DeviceError(`Cannot go on: the engine's Worker failed: ${error.message}`)),
-  );
-  worker.on("exit", (code) => callback(new DeviceError(`Cannot go on: the engine's Worker ended (${code})`)));
+/** A Worker has ended without being asked to. */
+function deathOf(how: string): DeviceError {
+  return new DeviceError(`Cannot go on: the engine's Worker ${how}`);
 }
 
-function send(worker: Worker, message: ToWorker): void {
+function send(worker: Thread<FromWorker>, message: ToWorker): void {
   worker.postMessage(message);
 }

@@ -3,14 +3,13 @@
  * never interrupted; messages come in and go out between steps, at most every few milliseconds.
  * @module
  */
-import { parentPort } from "node:worker_threads";
 import type { Report } from "./engine.ts";
 import { type OpenEngine, openEngine } from "./open_engine.ts";
 import type { FromWorker, NumberedToken, ToWorker } from "./protocol.ts";
+import { otherSide } from "./thread.ts";
 import { toWire } from "./wire_error.ts";
 
-if (parentPort === null) throw new Error("Cannot start: this module is a Worker's, import client.ts instead");
-const port = parentPort;
+const port = otherSide<ToWorker, FromWorker>();
 
 /**
  * Steps that are shorter run on until this much time has passed: a message costs both sides some 50 µs,
@@ -48,7 +47,7 @@ const report: Report = {
   failed: (id, error) => post({ type: "failed", id, error: toWire(error) }),
 };
 
-port.on("message", (message: ToWorker) => {
+port.listen((message) => {
   handle(message).catch((error) => post({ type: "failed", id: null, error: toWire(error) }));
 });
 

@@ -224,13 +224,15 @@ test("a request with nonsense options fails alone", async () => {
 });
 
 test("when the Worker dies, everything pending and everything later fails", async (t) => {
-  const workers = new Set<Worker>();
-  const { postMessage } = Worker.prototype;
-  t.after(() => void (Worker.prototype.postMessage = postMessage));
-  Worker.prototype.postMessage = function (this: Worker, ...message) {
-    workers.add(this);
-    return postMessage.apply(this, message);
-  };
+  const workers = new Set<{ terminate(): unknown }>();
+  for (const { prototype } of [Worker, globalThis.Worker] as { prototype: Worker }[]) {
+    const { postMessage } = prototype;
+    t.after(() => void (prototype.postMessage = postMessage));
+    prototype.postMessage = function (this: Worker, ...message) {
+      workers.add(this);
+      return postMessage.apply(this, message);
+    };
+  }
   const engine = await EngineClient.open({ folder: v2lite.folder, backend: "reference" });
   const reply = engine.generate([0, 5], greedy(engine, { maxTokens: 1200 }));
   const rows = engine.logits(v2lite.prompts[0].tokens);

@@ -1,0 +1,113 @@
+/**
+ * The thread behind an engine, as both sides see it: a Worker of the web where a program may end without ending it, else one of
+ * `node:worker_threads`. Bun has the former, and needs a quarter of the time to start it.
+ * @module
+ */
+import process from "node:process";
+
+/** Who is told what a thread says, and how it ends by itself. */
+export interface ThreadListener<M> {
+  message(message: M): void;
+  /** @param how it ended: the rest of a sentence about it */
+  death(how: string): void;
+}
+
+/** A thread that runs a module. */
+export interface Thread<M> {
+  /** Takes the place of whoever was told before. */
+  listen(listener: ThreadListener<M>): void;
+  postMessage(message: unknown): void;
+  /** From now on the program does not end before it. */
+  ref(): void;
+  /** From now on it does. */
+  unref(): void;
+  /** Ends it; nobody is told anything any more. */
+  end(): void;
+}
+
+type WebWorker = Worker & { ref(): void; unref(): void };
+
+/** @param module runs in the thread, and finds messages as events of its global scope */
+export function startThread<M>(module: URL): Thread<M> {
+  let listener: ThreadListener<M> | null = null;
+  const told = {
+    message: (message: M) => listener?.message(message),
+    failed: (message: string) => listener?.death(`failed: ${message}`),
+    ended: (code: unknown) => listener?.death(`ended (${code})`),
+  };
+  const worker = mayOutlive(globalThis.Worker) ? startWeb(module, told) : startNode(module, told);
+  return {
+    listen: (next) => void (listener = next),
+    postMessage: (message) => worker.postMessage(message),
+    ref: () => worker.ref(),
+    unref: () => worker.unref(),
+    end() {
+      listener = null;
+      void worker.terminate();
+    },
+  };
+}
+
+/** Without `unref` a program would have to close its models before it can end. */
+function mayOutlive(worker: typeof Worker | undefined): boolean {
+  return worker !== undefined && "unref" in worker.prototype;
+}
+
+interface Told<M> {
+  message(message: M): void;
+  failed(message: string): void;
+  ended(code: unknown): void;
+}
+
+function startWeb<M>(module: URL, { message, failed, ended }: Told<M>): WebWorker {
+  const worker = new Worker(module, { type: "module" }) as WebWorker;
+  worker.addEventListener("message", (event) => message(event.data));
+  worker.addEventListener("error", (event) => {
+    event.preventDefault();
+    // Lines of the source stand around what was thrown.
+    failed(/^(?:\w*[Ee]rror): (.*)$/m.exec(event.message)?.[1] ?? event.message);
+  });
+  worker.addEventListener("close", (event) => ended((event as CloseEvent).code));
+  return worker;
+}
+
+function startNode<M>(module: URL, { message, failed, ended }: Told<M>) {
+  const { Worker } = process.getBuiltinModule("node:worker_threads");
+  const worker = new Worker(module);
+  worker.on("message", message);
+  worker.on("error", (error) => failed((error as Error).message));
+  worker.on("exit", ended);
+  return worker;
+}
+
+/** Whoever started the thread that this runs in. */
+export interface OtherSide<In, Out> {
+  listen(listener: (message: In) => void): void;
+  postMessage(message: Out, transfer?: ArrayBuffer[]): void;
+}
+
+/** What the global scope of a Worker has, of both kinds in Deno and in Bun. */
+interface WorkerScope {
+  postMessage?(message: unknown, transfer: ArrayBuffer[]): void;
+  addEventListener(type: "message", listener: (event: MessageEvent) => void): void;
+}
+
+/** @throws {Error} this is no such thread */
+export function otherSide<In, Out>(): OtherSide<In, Out> {
+  const scope = globalThis as unknown as WorkerScope;
+  const { postMessage } = scope;
+  if (postMessage !== undefined) {
+    return {
+      listen: (listener) => scope.addEventListener("message", ({ data }) => listener(data)),
+      postMessage: (message, transfer = []) => postMessage.call(scope, message, transfer),
+    };
+  }
+  const { parentPort } = process.getBuiltinModule("node:worker_threads"); // Node's is not in its scope
+  if (parentPort === null) {
+    throw new Error("Cannot start: this module is a Worker's, import client.ts instead");
+  }
+  return {
+    listen: (listener) => void parentPort.on("message", listener),
+    postMessage: (message, transfer = []) => parentPort.postMessage(message, transfer),
+  };
+}
