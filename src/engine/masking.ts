@@ -2,7 +2,7 @@
  * Holds logits to a grammar: tokens that may not come are banned before one is drawn.
  * @module
  */
-import type { TokenSet } from "../grammar/token_masks.ts";
+import type { TokenSet } from "../grammar/token_set.ts";
 
 /** What of a matcher is asked here. */
 export interface Guide {

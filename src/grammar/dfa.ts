@@ -240,6 +240,19 @@ function byteClasses(edges: readonly (readonly number[])[]): { classOf: Uint8Arr
   return { classOf, nClasses: c + 1 };
 }
 
+/** Any number of texts, one after the other. @param one none of its texts begins another, and none is empty */
+export function repeated(one: Dfa): Dfa {
+  const table: number[] = [], accepting: boolean[] = [];
+  for (let state = 0; state < one.nStates; state++) {
+    accepting.push(state === one.start);
+    for (let c = 0; c < one.nClasses; c++) {
+      const next = one.stepClass(state, c);
+      table.push(next >= 0 && one.accepts(next) ? one.start : next);
+    }
+  }
+  return new Dfa(one.classOf, one.nClasses, table, accepting);
+}
+
 /** Texts of both. */
 export const intersect = (a: Dfa, b: Dfa, budget: Budget): Dfa => product(a, b, true, budget);
 /** Texts of the first that are none of the second. */

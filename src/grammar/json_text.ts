@@ -5,10 +5,10 @@
  * @module
  */
 import { anyChar, both, type CharSet, charSet, charsOf, contains, without } from "./char_set.ts";
-import { CountedString } from "./counted_string.ts";
-import { type Dfa, dfaOf } from "./dfa.ts";
+import { type Dfa, dfaOf, repeated } from "./dfa.ts";
 import { chars, choice, type Expr, optional, repeat, rule, sequence, terminal, text } from "./expr.ts";
 import { Budget } from "./limits.ts";
+import { QuotedText } from "./quoted_text.ts";
 
 /** Characters by which a line is indented at most: small models would go on and on. */
 const mostIndent = 20;
@@ -93,12 +93,12 @@ export function spelledExpr(expr: Expr): Expr {
   }
 }
 
-let unit: Dfa | null = null;
+let characters: Dfa | null = null;
 
 /** A string of so many characters. */
 export function stringOf(min: number, max: number): Expr {
-  unit ??= dfaOf(character, new Budget());
-  return terminal(new CountedString(unit, min, max));
+  characters ??= repeated(dfaOf(character, new Budget()));
+  return terminal(new QuotedText(characters, min, max));
 }
 
 /** Digits after which a double may not keep all of them. */

@@ -4,7 +4,8 @@
  */
 import { RequestError } from "../errors.ts";
 import type { Automaton, Position } from "./automaton.ts";
-import type { TokenMasks, TokenSet } from "./token_masks.ts";
+import type { TokenMasks } from "./token_masks.ts";
+import type { TokenSet } from "./token_set.ts";
 
 /** Follows one sequence. Its state is one reference, so that `copy` costs nothing. */
 export class Matcher {

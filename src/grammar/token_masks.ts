@@ -5,24 +5,13 @@
  * @module
  */
 import type { Automaton, Position } from "./automaton.ts";
+import type { Dfa } from "./dfa.ts";
+import { QuotedText } from "./quoted_text.ts";
+import { type StateTokens, StringTokens } from "./string_tokens.ts";
 import type { Terminal } from "./terminal.ts";
+import { mostIds, sizeBytesOf, type TokenSet } from "./token_set.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
-/** A set of tokens: a few ids, or a bit for each id. */
-export type TokenSet =
-  | { readonly ids: Int32Array; readonly words: null }
-  | { readonly ids: null; readonly words: Uint32Array };
-
-/** What a terminal's state says of the tokens. */
-interface StateTokens {
-  /** Those that it reads whole. */
-  readonly within: TokenSet;
-  /** Nodes of the trie at which the terminal may end, below which tokens go on. */
-  readonly across: Int32Array;
-}
-
-/** Beyond this a set is kept as bits. */
-const mostIds = 512;
 /** Bytes of what is kept of terminals and positions; then all of it is found again. */
 const mostBytes = 96 * 2 ** 20;
 
@@ -35,6 +24,8 @@ export class TokenMasks {
   readonly #gathered: Int32Array;
   #nGathered = 0;
   #known = new WeakMap<object, Map<number, StateTokens>>();
+  /** Of contents of strings that are counted, by their states. */
+  #strings = new WeakMap<Dfa, Map<number, StringTokens>>();
   #masks = new WeakMap<Position, TokenSet>();
   #keptBytes = 0;
 
@@ -70,7 +61,29 @@ export class TokenMasks {
     if (ofOwner === undefined) this.#known.set(terminal.maskOwner, ofOwner = new Map());
     const key = terminal.maskKey(state, this.vocabulary.longestBytes);
     let tokens = ofOwner.get(key);
-    if (tokens === undefined) ofOwner.set(key, tokens = this.#findTokens(terminal, state));
+    if (tokens === undefined) {
+      const ofString = terminal instanceof QuotedText ? this.#stringTokens(terminal, state) : null;
+      ofOwner.set(key, tokens = ofString ?? this.#findTokens(terminal, state));
+    }
+    return tokens;
+  }
+
+  #stringTokens(terminal: QuotedText, state: number): StateTokens | null {
+    const inside = terminal.inside(state);
+    if (inside === null) return null;
+    const { isCounted, maskOwner: content } = terminal;
+    let ofContent = this.#strings.get(content);
+    if (ofContent === undefined) this.#strings.set(content, ofContent = new Map());
+    let found = ofContent.get(inside.inner);
+    if (found === undefined) {
+      found = new StringTokens(this.vocabulary, content, inside.inner);
+      if (isCounted) {
+        ofContent.set(inside.inner, found);
+        this.#keep(found.sizeBytes);
+      }
+    }
+    const tokens = found.within(inside);
+    this.#keep(sizeBytesOf(tokens.within) + 4 * tokens.across.length);
     return tokens;
   }
 
@@ -169,12 +182,8 @@ export class TokenMasks {
     this.#keptBytes += sizeBytes;
     if (this.#keptBytes < mostBytes) return;
     this.#known = new WeakMap();
+    this.#strings = new WeakMap();
     this.#masks = new WeakMap();
     this.#keptBytes = 0;
   }
-}
-
-export function hasToken({ ids, words }: TokenSet, id: number): boolean {
-  if (words !== null) return (words[id >>> 5] & (1 << (id & 31))) !== 0; // beyond the last word: undefined is 0
-  return ids.includes(id);
 }

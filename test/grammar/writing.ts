@@ -7,7 +7,8 @@ import { Automaton } from "../../src/grammar/automaton.ts";
 import { compileGrammar } from "../../src/grammar/compile.ts";
 import { Matcher } from "../../src/grammar/matcher.ts";
 import type { GrammarSource, GrammarSpec } from "../../src/grammar/spec.ts";
-import { TokenMasks, type TokenSet } from "../../src/grammar/token_masks.ts";
+import { TokenMasks } from "../../src/grammar/token_masks.ts";
+import type { TokenSet } from "../../src/grammar/token_set.ts";
 import { Vocabulary } from "../../src/grammar/vocabulary.ts";
 
 const utf8 = new TextEncoder();

@@ -7,7 +7,7 @@ import { type Dfa, dfaOf, intersect, subtract } from "../dfa.ts";
 import { choice, type Expr, nothing, repeat, rule, sequence, terminal, text } from "../expr.ts";
 import { colon, comma, space, stringTerminal } from "../json_text.ts";
 import type { Budget } from "../limits.ts";
-import { QuotedDfa } from "../quoted_dfa.ts";
+import { QuotedText } from "../quoted_text.ts";
 import { matches } from "../terminal.ts";
 import { type SchemaDocument, schemaError, type SchemaNode } from "./document.ts";
 import { leastOf, mostOf, textsOf } from "./keywords.ts";
@@ -206,7 +206,7 @@ export function objectExpr(
   }
   const other = choice(
     ...others.map(({ keys, value }) =>
-      sequence(keys === null ? stringTerminal() : terminal(new QuotedDfa(keys)), colon, ruleOf(value))
+      sequence(keys === null ? stringTerminal() : terminal(new QuotedText(keys)), colon, ruleOf(value))
     ),
   );
   const close = text("}");

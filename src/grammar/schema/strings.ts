@@ -2,12 +2,12 @@
  * Strings of a schema: their lengths, patterns and formats.
  * @module
  */
-import { anyChar } from "../char_set.ts";
-import { type Dfa, dfaOf, intersect, subtract } from "../dfa.ts";
+import { anyChar, type CharSet } from "../char_set.ts";
+import { type Dfa, dfaOf, intersect, repeated, subtract } from "../dfa.ts";
 import { chars, type Expr, nothing, repeat, terminal } from "../expr.ts";
-import { spelledExpr, stringOf } from "../json_text.ts";
+import { spelled, spelledExpr, stringOf } from "../json_text.ts";
 import { Budget } from "../limits.ts";
-import { QuotedDfa } from "../quoted_dfa.ts";
+import { QuotedText } from "../quoted_text.ts";
 import { begun, parseLookaheads, searched } from "../regex.ts";
 import { schemaError, type SchemaNode } from "./document.ts";
 import { formatExpr, isSpelledOut, knownFormats } from "./formats.ts";
@@ -20,9 +20,34 @@ const mostCounted = 4000;
 export function stringExpr(nodes: readonly SchemaNode[], budget: Budget): Expr {
   const min = leastOf(nodes, "minLength"), max = mostOf(nodes, "maxLength");
   if (min > max) return nothing;
+  const alike = alikeChars(nodes);
+  if (alike !== null) {
+    const least = Math.max(min, alike.min), most = Math.min(max, alike.max);
+    const content = repeated(dfaOf(spelled(alike.set), budget));
+    return least > most ? nothing : terminal(new QuotedText(content, least, most));
+  }
   const dfa = contentDfa(nodes, budget);
   if (dfa === "any") return stringOf(min, max);
-  return dfa.isEmpty ? nothing : terminal(new QuotedDfa(dfa));
+  return dfa.isEmpty ? nothing : terminal(new QuotedText(dfa));
+}
+
+/**
+ * Where all that holds a string is one pattern such as `^[a-z_]{2,40}$`, of characters alike: they are counted, for
+ * which no state is laid out.
+ */
+function alikeChars(nodes: readonly SchemaNode[]): { set: CharSet; min: number; max: number } | null {
+  const held = nodes.filter(({ keywords }) =>
+    keywords.pattern !== undefined || keywords.format !== undefined
+  );
+  if (held.length !== 1 || held[0].keywords.format !== undefined) return null;
+  const { keywords: { pattern }, path } = held[0];
+  if (typeof pattern !== "string") return null;
+  const { expr, lookaheads } = parsed(pattern, `${path}/pattern`);
+  if (expr.kind !== "sequence" || expr.items.length !== 3 || lookaheads.length > 0) return null;
+  const [first, middle, last] = expr.items;
+  if (first.kind !== "edge" || first.at !== "start" || last.kind !== "edge" || last.at !== "end") return null;
+  const { item, min, max } = middle.kind === "repeat" ? middle : { item: middle, min: 1, max: 1 };
+  return item.kind === "chars" && item.set.length > 0 ? { set: item.set, min, max } : null;
 }
 
 /**
