@@ -13,6 +13,12 @@ export class JsonSyntaxError extends Error {
 
 /** Nesting that is followed; the reference reader of safetensors stops there too. */
 const maxDepth = 128;
+/** Values that become objects here, unless told otherwise. */
+const maxValues = 200_000;
+/** Keys that are held against each other in one object. */
+const maxKeys = 1 << 20;
+/** Strings up to this are remembered: tables of tensors have the same few over and over. */
+const wordBytes = 16;
 
 const quote = 0x22, backslash = 0x5c, comma = 0x2c, colon = 0x3a;
 const openBrace = 0x7b, closeBrace = 0x7d, openBracket = 0x5b, closeBracket = 0x5d;
@@ -26,8 +32,12 @@ const isWordByte = Uint8Array.from({ length: 256 }, (_, byte) => {
 export class JsonScanner {
   readonly #bytes: Uint8Array;
   readonly #utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+  /** Short strings that were decoded, each at a place that its ends give. */
+  readonly #words: ({ readonly bytes: Uint8Array; readonly text: string } | undefined)[] = new Array(64);
   #at = 0;
   #depth = 0;
+  /** Values that `skip` may still pass. */
+  #nLeft = Infinity;
 
   /** After {@link scanString}: UTF-8 of the string lies in `source` from `start` to `end`. */
   source: Uint8Array;
@@ -52,6 +62,7 @@ export class JsonScanner {
     this.entries(what, () => {
       const key = this.text();
       if (seen.has(key)) throw new JsonSyntaxError(`${what} has the key ${shown(key)} twice`);
+      if (seen.size === maxKeys) throw new JsonSyntaxError(`${what} has more than ${maxKeys} keys`);
       seen.add(key);
       member(key);
     });
@@ -139,16 +150,22 @@ export class JsonScanner {
     return value;
   }
 
-  /** Reads any value, as `JSON.parse` gives it. */
-  value(what: string): unknown {
+  /**
+   * Reads any value, as `JSON.parse` gives it.
+   * @param mostValues in it altogether: a few bytes of text can stand for an object of many
+   */
+  value(what: string, mostValues = maxValues): unknown {
     this.#peek();
     const start = this.#at;
+    this.#nLeft = mostValues;
     this.skip(what);
+    this.#nLeft = Infinity;
     return JSON.parse(this.#decoded(this.#bytes, start, this.#at));
   }
 
   /** Reads any value and forgets it. */
   skip(what: string): void {
+    if (--this.#nLeft < 0) throw new JsonSyntaxError(`${what} holds too many values`);
     const next = this.#peek();
     if (next === openBrace) return this.object(what, () => this.skip(what));
     if (next === openBracket) return this.array(what, () => this.skip(what));
@@ -192,8 +209,19 @@ export class JsonScanner {
   }
 
   #decoded(bytes: Uint8Array, start: number, end: number): string {
+    const size = end - start;
+    const place = size > 0 && size <= wordBytes ? (size + 5 * bytes[start] + 3 * bytes[end - 1]) & 63 : -1;
+    const word = place < 0 ? undefined : this.#words[place];
+    if (word !== undefined && word.bytes.length === size) {
+      let i = 0;
+      while (i < size && word.bytes[i] === bytes[start + i]) i++;
+      if (i === size) return word.text;
+    }
+    const taken = bytes.subarray(start, end);
     try {
-      return this.#utf8.decode(bytes.subarray(start, end));
+      const text = this.#utf8.decode(taken);
+      if (place >= 0) this.#words[place] = { bytes: taken.slice(), text };
+      return text;
     } catch {
       throw new JsonSyntaxError(`a string before byte ${this.#at} is not UTF-8`);
     }
@@ -214,6 +242,17 @@ function unescape(raw: string, what: string): string {
     throw new JsonSyntaxError(`${what} has a wrong escape: ${shown(raw)}`);
   }
   if (!value.isWellFormed()) throw new JsonSyntaxError(`${what} has half a surrogate pair: ${shown(raw)}`);
+  return value;
+}
+
+/**
+ * Parses a whole text, in which no key may come twice in an object.
+ * @throws {JsonSyntaxError}
+ */
+export function parseJson(text: Uint8Array | string, mostValues?: number): unknown {
+  const scanner = new JsonScanner(typeof text === "string" ? new TextEncoder().encode(text) : text);
+  const value = scanner.value("the file", mostValues);
+  scanner.finish();
   return value;
 }
 

@@ -8,8 +8,7 @@ import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type HubSource, parseHubSource } from "./checkpoint/hub/names.ts";
-import { readModelBytes, readModelJson, readModelText } from "./checkpoint/file.ts";
-import { ggufFileOf } from "./checkpoint/gguf_splits.ts";
+import { readModelJson } from "./checkpoint/file.ts";
 import { EngineClient } from "./engine/client.ts";
 import { type DraftKind, openDefaults, type OpenOptions } from "./engine/protocol.ts";
 import {
@@ -19,6 +18,7 @@ import {
   type SpeculationOption,
 } from "./engine/speculation_option.ts";
 import { CheckpointError, UnsupportedError } from "./errors.ts";
+import { readFolderText } from "./folder_text.ts";
 import { type HubOptions, hubSettings } from "./hub_settings.ts";
 import { LanguageModel } from "./language_model.ts";
 import type { ModelText } from "./model_text.ts";
@@ -37,10 +37,7 @@ import {
   whole,
 } from "./model/json_check.ts";
 import { cacheDirectory, environment } from "./runtime.ts";
-import { ChatTemplate } from "./text/chat_template.ts";
-import { readTokenizerConfig } from "./text/tokenizer_config.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
-import { readTokenizer } from "./tokenizer_cache.ts";
 
 /** Options of {@linkcode load}; each has a default that fits most uses. */
 export interface LoadOptions {
@@ -110,9 +107,6 @@ export interface Progress {
   readonly total: number;
 }
 
-/** Longest tokenizer.json that is read: the published ones have some 10 MB. */
-const tokenizerLimitBytes = 500_000_000;
-
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 const bytes = either(word(), count, 'bytes or words such as "2 GiB" are needed');
 const path = where((value): value is string => typeof value === "string" && value !== "", "a path is needed");
@@ -176,7 +170,7 @@ export async function load(source: string, options: LoadOptions = {}): Promise<L
   });
   try {
     // Read while the Worker opens the weights.
-    const text = await readText(folder);
+    const text = await readFolderText(folder, cacheDirectory());
     const defaults = parseGenerationConfig(
       readModelJson(folder, "generation_config.json"),
       join(folder, "generation_config.json"),
@@ -226,7 +220,7 @@ async function openDraftModel(
   options: LoadOptions,
 ): Promise<void> {
   const folder = await folderOf(source, { ...options, onProgress: undefined });
-  const draft = await readText(folder);
+  const draft = await readFolderText(folder, cacheDirectory());
   if (text !== null && draft !== null) {
     const id = firstDifference(text.tokenizer, draft.tokenizer);
     if (id !== null) {
@@ -341,23 +335,4 @@ async function folderFromHub(
   // A model in GGUF is its file, or the first of its parts.
   const gguf = paths.filter((path) => path.endsWith(".gguf")).sort()[0];
   return gguf === undefined ? folder : join(folder, gguf);
-}
-
-/** @returns null for a folder without tokenizer.json: its model knows token ids only */
-async function readText(folder: string): Promise<ModelText | null> {
-  const gguf = ggufFileOf(folder);
-  if (gguf !== null) return (await import("./gguf_text.ts")).readGgufText(gguf);
-  const tokenizerJson = readModelBytes(folder, "tokenizer.json", tokenizerLimitBytes);
-  if (tokenizerJson === null) return null;
-  const configJson = readModelText(folder, "tokenizer_config.json", tokenizerLimitBytes);
-  const tokenizer = readTokenizer(
-    tokenizerJson,
-    configJson,
-    join(folder, "tokenizer.json"),
-    cacheDirectory(),
-  );
-  const { addsBos } = readTokenizerConfig(configJson);
-  // Newer folders keep the template in a file of its own, which then counts.
-  const jinja = readModelText(folder, "chat_template.jinja", tokenizerLimitBytes);
-  return { tokenizer, addsBos, template: ChatTemplate.parse(configJson, tokenizer, jinja) };
 }

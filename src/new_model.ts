@@ -5,7 +5,13 @@
  */
 import { lstatSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join, resolve } from "node:path";
-import { readModelBytes, readModelText } from "./checkpoint/file.ts";
+import {
+  mostSettingsBytes,
+  mostTemplateBytes,
+  mostTokenizerBytes,
+  readModelBytes,
+  readModelText,
+} from "./checkpoint/file.ts";
 import { openGguf } from "./checkpoint/gguf.ts";
 import { ggufFileOf } from "./checkpoint/gguf_splits.ts";
 import { attempt, type NewTensor, writeSafetensors } from "./checkpoint/write_safetensors.ts";
@@ -101,13 +107,12 @@ const textFiles = [
   "tokenizer.model",
   "tiktoken.model",
 ];
-const textLimitBytes = 500_000_000;
 
 /** Writes the texts of a model: copies those of a folder, and makes those of a GGUF file. */
 export function writeTexts(source: string, folder: string): void {
   if (ggufFileOf(source) === null) {
     for (const name of textFiles) {
-      const bytes = readModelBytes(source, name, textLimitBytes);
+      const bytes = readModelBytes(source, name, mostTokenizerBytes);
       if (bytes) writeFile(folder, name, bytes);
     }
     return;
@@ -134,11 +139,11 @@ export function tokenizerTextsOf(source: string): TokenizerTexts | null {
     const files = ggufTokenizerFiles(model);
     return files && { ...files, jinja: null };
   }
-  const tokenizerJson = readModelText(source, "tokenizer.json", textLimitBytes);
+  const tokenizerJson = readModelText(source, "tokenizer.json", mostTokenizerBytes);
   if (tokenizerJson === null) return null;
   return {
     tokenizerJson,
-    configJson: readModelText(source, "tokenizer_config.json", textLimitBytes),
-    jinja: readModelText(source, "chat_template.jinja", textLimitBytes),
+    configJson: readModelText(source, "tokenizer_config.json", mostSettingsBytes),
+    jinja: readModelText(source, "chat_template.jinja", mostTemplateBytes),
   };
 }

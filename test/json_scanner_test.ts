@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { JsonScanner, JsonSyntaxError } from "../src/json_scanner.ts";
+import { JsonScanner, JsonSyntaxError, parseJson } from "../src/json_scanner.ts";
 import { spentBy } from "./spent.ts";
 
 const scan = (text: string): JsonScanner => new JsonScanner(new TextEncoder().encode(text));
@@ -176,5 +176,27 @@ test("nesting beyond 128 levels is refused at once, however deep it goes", () =>
       assert.ok(!accepts('{"a":'.repeat(depth)));
     });
     assert.ok(spent < 1000);
+  }
+});
+
+test("a value is read up to a number of values in it, and a key twice is refused at any depth", () => {
+  assert.deepEqual(parseJson('{"a":[1,{"b":null}]} '), { a: [1, { b: null }] });
+  assert.deepEqual(parseJson("[1,2,3]", 4), [1, 2, 3]);
+  assert.throws(() => parseJson("[1,2,3]", 3), /too many values/);
+  assert.throws(() => parseJson(`[${"{},".repeat(300_000)}{}]`), /too many values/);
+  assert.throws(() => parseJson('{"a":{"b":1,"\\u0062":2}}'), /has the key "b" twice/);
+  assert.throws(() => parseJson("{} {}"), JsonSyntaxError);
+});
+
+test("short strings that differ in one letter are told apart", () => {
+  for (const length of [1, 2, 8, 16, 17]) {
+    const words = Array.from(
+      { length: 64 },
+      (_, i) => "x".repeat(length - 1) + String.fromCharCode(0x30 + i),
+    );
+    const found: string[] = [];
+    const scanner = scan(JSON.stringify([...words, ...words]));
+    scanner.array("words", () => found.push(scanner.string("a word")));
+    assert.deepEqual(found, [...words, ...words]);
   }
 });

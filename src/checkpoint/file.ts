@@ -6,7 +6,7 @@
 import { closeSync, fstatSync, openSync, readSync, realpathSync, type Stats, statSync } from "node:fs";
 import { isAbsolute, join, relative, sep } from "node:path";
 import { CheckpointError } from "../errors.ts";
-import { shown } from "../json_scanner.ts";
+import { JsonSyntaxError, parseJson, shown } from "../json_scanner.ts";
 
 /** Bytes that can be read at any place: an open file, or memory. */
 export interface ByteSource {
@@ -15,6 +15,8 @@ export interface ByteSource {
   readonly sizeBytes: number;
   /** Reads `size` bytes from `offset` on. @throws {CheckpointError} when they are not all there */
   read(offset: number, size: number): Uint8Array<ArrayBuffer>;
+  /** Fills `bytes` from `offset` on; absent where `read` costs no more. @throws {CheckpointError} */
+  readInto?(bytes: Uint8Array, offset: number): void;
 }
 
 /** An open file of fixed size. Replacing it by a rename does not change what is read. */
@@ -74,6 +76,28 @@ export class ModelFile implements ByteSource {
   }
 }
 
+/** Text is read in pieces of this. */
+const pieceBytes = 1 << 20;
+
+/**
+ * Reads text. A file that is a hole for the most part costs as much memory as what stands before the hole.
+ * @throws {CheckpointError} for one of several pieces that holds a zero byte, which no text does
+ */
+export function readText(file: ByteSource, offset: number, size: number): Uint8Array<ArrayBuffer> {
+  if (size <= pieceBytes) return file.read(offset, size);
+  const text = new Uint8Array(size);
+  for (let at = 0; at < size; at += pieceBytes) {
+    const piece = text.subarray(at, at + pieceBytes);
+    if (file.readInto) file.readInto(piece, offset + at);
+    else piece.set(file.read(offset + at, piece.length));
+    const zero = piece.indexOf(0);
+    if (zero >= 0) {
+      throw new CheckpointError(file.path, `byte ${offset + at + zero} is 0 where text is needed`);
+    }
+  }
+  return text;
+}
+
 /** @returns whether a name is that of a file in the folder itself, on every platform */
 export function isPlainName(name: string): boolean {
   // deno-lint-ignore no-control-regex
@@ -115,7 +139,7 @@ export function readModelBytes(folder: string, name: string, limitBytes: number)
     if (file.sizeBytes > limitBytes) {
       throw new CheckpointError(file.path, `it has ${file.sizeBytes} bytes, at most ${limitBytes} are read`);
     }
-    return file.read(0, file.sizeBytes);
+    return readText(file, 0, file.sizeBytes);
   } finally {
     file.close();
   }
@@ -130,20 +154,25 @@ export function readModelText(folder: string, name: string, limitBytes: number):
   return bytes && decodeUtf8(join(folder, name), bytes);
 }
 
-/** Longest configuration file that is read: the published ones have a few KB. */
-const configLimitBytes = 10_000_000;
+/** Longest texts that are read. Published tokenizers have some 10 MB, templates and configurations some KB. */
+export const mostTokenizerBytes = 50_000_000, mostSettingsBytes = 10_000_000, mostTemplateBytes = 1_000_000;
 
 /**
  * @returns the parsed content of a JSON file of a model folder, or undefined when there is none
  * @throws {CheckpointError}
  */
 export function readModelJson(folder: string, name: string): unknown {
-  const text = readModelText(folder, name, configLimitBytes);
-  if (text === null) return undefined;
+  const bytes = readModelBytes(folder, name, mostSettingsBytes);
+  return bytes === null ? undefined : parseSettings(bytes, join(folder, name));
+}
+
+/** @returns the content of a JSON file. @throws {CheckpointError} */
+export function parseSettings(bytes: Uint8Array, path: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(bytes);
   } catch (error) {
-    throw new CheckpointError(join(folder, name), `it is no JSON: ${shown((error as Error).message)}`);
+    if (!(error instanceof JsonSyntaxError)) throw error;
+    throw new CheckpointError(path, `it is no JSON: ${error.message}`);
   }
 }
 

@@ -44,11 +44,14 @@ export interface GgufHeader {
 
 /** Values more than this are no file that we know how to hold; the published ones stay far below. */
 const limits = {
-  keys: 100_000,
-  tensors: 1_000_000,
+  keys: 10_000,
+  tensors: 100_000,
   keyBytes: 65_535,
   stringBytes: 10_000_000,
-  arrayLength: 1_000_000,
+  /** Of all arrays together, of which a tokenizer needs four a token: each entry becomes a value here, and those of zeros cost a file nothing. */
+  entries: 700_000,
+  /** Of all keys and values together. */
+  bytes: 32_000_000,
 };
 
 /** The least that a key and its value take: length, one letter, type, one byte. */
@@ -89,22 +92,26 @@ export function readGgufHeader(cursor: GgufCursor): GgufHeader {
     throw cursor.fail(`${nTensors} tensors and ${nKeys} keys need more than the file's ${sizeBytes} bytes`);
   }
   const metadata = new Map<string, GgufValue>();
+  let nEntries = 0;
   for (let i = 0; i < nKeys; i++) {
     const key = cursor.string("a key", limits.keyBytes);
     if (key === "") throw cursor.fail("a key is empty");
     if (metadata.has(key)) throw cursor.fail(`key ${shown(key)} is there twice`);
-    metadata.set(key, readValue(cursor, key));
+    const value = readValue(cursor, key, limits.entries - nEntries);
+    if (value.type === "array") nEntries += value.value.length;
+    metadata.set(key, value);
   }
   return { version, nTensors, metadata };
 }
 
-function readValue(cursor: GgufCursor, key: string): GgufValue {
+/** @param mostEntries that an array may have */
+function readValue(cursor: GgufCursor, key: string, mostEntries: number): GgufValue {
   const type = readType(cursor, key);
   if (type !== "array") return { type, value: readers[type](cursor, `key ${shown(key)}`) };
   const of = readType(cursor, key);
   if (of === "array") throw cursor.fail(`key ${shown(key)} is an array of arrays, which no model needs`);
   const what = `an entry of ${shown(key)}`;
-  const length = cursor.count(`the length of ${shown(key)}`, limits.arrayLength);
+  const length = cursor.count(`the length of ${shown(key)}`, mostEntries);
   if (length * leastBytes[of] > cursor.bytesLeft) {
     throw cursor.fail(`${shown(key)} has ${length} entries, the file has ${cursor.bytesLeft} bytes more`);
   }
@@ -145,7 +152,10 @@ const readers: Readonly<
   i32: (cursor, what) => cursor.i32(what),
   f32: (cursor, what) => cursor.f32(what),
   bool: (cursor, what) => cursor.bool(what),
-  string: (cursor, what) => cursor.string(what, limits.stringBytes),
+  string: (cursor, what) => {
+    if (cursor.offset > limits.bytes) throw cursor.fail(`its keys take more than ${limits.bytes} bytes`);
+    return cursor.string(what, limits.stringBytes);
+  },
   u64: (cursor, what) => exact(cursor.u64(what)),
   i64: (cursor, what) => exact(cursor.i64(what)),
   f64: (cursor, what) => cursor.f64(what),

@@ -7,11 +7,15 @@ import { CheckpointError } from "../errors.ts";
 import { checkedProduct } from "../tensor/checked.ts";
 import { type Dtype, dtypeBits } from "../tensor/dtype.ts";
 import type { StoredTensor, Validation } from "./checkpoint.ts";
-import type { ByteSource } from "./file.ts";
+import { type ByteSource, readText } from "./file.ts";
 import { JsonScanner, JsonSyntaxError, shown } from "../json_scanner.ts";
 
-/** The longest header that the reference reader takes. */
-export const maxHeaderBytes = 100_000_000;
+/** The reference reader takes 100 MB; a header of all of Kimi K2's 140 000 tensors has 20. */
+export const maxHeaderBytes = 32_000_000;
+/** Tensors in one file, so that the table of a file in bad faith stays small too. */
+const mostTensors = 150_000;
+/** Entries of the free text about a file. */
+const mostNotes = 10_000;
 
 /**
  * Reads the header of a file, and no other byte of it.
@@ -27,10 +31,13 @@ export function readSafetensors(file: ByteSource, validation: Validation): Store
   const tensors: StoredTensor[] = [];
   let current = "";
   try {
-    const header = file.read(8, headerBytes);
+    const header = readText(file, 8, headerBytes);
     const scanner = new JsonScanner(header);
     scanner.object("the header", (name) => {
       current = name;
+      if (tensors.length === mostTensors) {
+        throw new JsonSyntaxError(`it has more than ${mostTensors} tensors`);
+      }
       if (name === "__metadata__") readMetadata(scanner);
       else tensors.push(readTensor(scanner, name, file, dataStart));
     });
@@ -72,7 +79,11 @@ function readHeaderLength(file: ByteSource): number {
 
 /** Free text about the file: checked as the format says, and of no use to us. */
 function readMetadata(scanner: JsonScanner): void {
-  scanner.object("__metadata__", () => void scanner.string("a value of __metadata__"));
+  let count = 0;
+  scanner.object("__metadata__", () => {
+    if (++count > mostNotes) throw new JsonSyntaxError(`__metadata__ has more than ${mostNotes} entries`);
+    scanner.string("a value of __metadata__");
+  });
 }
 
 function readTensor(scanner: JsonScanner, name: string, file: ByteSource, dataStart: number): StoredTensor {

@@ -6,8 +6,8 @@ import { CheckpointError } from "../errors.ts";
 import { JsonScanner, JsonSyntaxError, shown } from "../json_scanner.ts";
 import { isPlainName } from "./file.ts";
 
-/** Longest index that is read: one of half a million tensors has 60 MB. */
-export const mostIndexBytes = 100_000_000;
+/** Longest index that is read: that of Kimi K2 with three tensors a matrix has some 27 MB. */
+export const mostIndexBytes = 50_000_000;
 
 /**
  * @param path of the index, for messages
@@ -17,15 +17,17 @@ export const mostIndexBytes = 100_000_000;
  */
 export function parseIndex(bytes: Uint8Array, path: string, ending: string): Map<string, string> {
   const shardOf = new Map<string, string>();
+  const shards = new Map<string, string>(); // one string a shard, not one a tensor
   try {
     const scanner = new JsonScanner(bytes);
     scanner.object("the index", (key) => {
       // metadata.total_size is not compared: transformers does not either, and published ones are wrong.
       if (key !== "weight_map") return scanner.skip(key);
-      scanner.object(
-        key,
-        (tensor) => void shardOf.set(tensor, scanner.string("a shard")),
-      );
+      scanner.object(key, (tensor) => {
+        const shard = scanner.string("a shard");
+        if (!shards.has(shard)) shards.set(shard, shard);
+        shardOf.set(tensor, shards.get(shard)!);
+      });
     });
     scanner.finish();
   } catch (error) {
@@ -33,8 +35,9 @@ export function parseIndex(bytes: Uint8Array, path: string, ending: string): Map
     throw error;
   }
   if (shardOf.size === 0) throw new CheckpointError(path, "its weight_map names no tensor");
-  for (const [tensor, shard] of shardOf) {
+  for (const shard of shards.keys()) {
     if (!isPlainName(shard) || !shard.endsWith(ending)) {
+      const [tensor] = [...shardOf].find(([, other]) => other === shard)!;
       throw new CheckpointError(
         path,
         `tensor ${shown(tensor)} is in ${shown(shard)}, a ${ending} file of the folder itself is needed`,

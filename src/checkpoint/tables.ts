@@ -7,7 +7,7 @@ import { readdirSync } from "node:fs";
 import { CheckpointError } from "../errors.ts";
 import { shown } from "../json_scanner.ts";
 import type { StoredTensor } from "./checkpoint.ts";
-import { type ByteSource, openModelFile, readModelBytes } from "./file.ts";
+import { type ByteSource, mostSettingsBytes, openModelFile, parseSettings, readModelBytes } from "./file.ts";
 import { indexFile, singleFile } from "./open.ts";
 import { maxHeaderBytes, readSafetensors } from "./safetensors.ts";
 import { mostIndexBytes, parseIndex } from "./shard_index.ts";
@@ -35,14 +35,12 @@ export interface Tables {
   readonly missingFiles: readonly string[];
 }
 
-const configLimitBytes = 10_000_000;
-
 /** @throws {CheckpointError} a file that is there and cannot be read, or no safetensors at all */
 export async function readTables(source: TableSource): Promise<Tables> {
   const { name, files } = source;
   const has = (file: string) => files.includes(file);
   const config = has("config.json")
-    ? parseJson(await source.read("config.json", configLimitBytes), `${name}/config.json`)
+    ? parseSettings(await source.read("config.json", mostSettingsBytes), `${name}/config.json`)
     : undefined;
   let shards = [singleFile];
   if (!has(singleFile)) {
@@ -119,14 +117,6 @@ export function startOf(path: string, sizeBytes: number, bytes: Uint8Array): Byt
       return new Uint8Array(bytes.subarray(offset, offset + size));
     },
   };
-}
-
-function parseJson(bytes: Uint8Array, path: string): unknown {
-  try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true, ignoreBOM: true }).decode(bytes));
-  } catch (error) {
-    throw new CheckpointError(path, `it is no JSON: ${shown((error as Error).message)}`);
-  }
 }
 
 /** Runs `act` for all items, eight at a time. */

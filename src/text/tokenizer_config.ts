@@ -3,6 +3,7 @@
  * @module
  */
 import { CheckpointError } from "../errors.ts";
+import { JsonSyntaxError, parseJson } from "../json_scanner.ts";
 
 export interface TokenizerConfig {
   /** How error messages call the file. */
@@ -32,9 +33,10 @@ export function readTokenizerConfig(json: string | null): TokenizerConfig {
 function parseObject(json: string): Record<string, unknown> {
   let value: unknown;
   try {
-    value = JSON.parse(json);
-  } catch {
-    throw new CheckpointError(file, "it is not JSON");
+    value = parseJson(json);
+  } catch (error) {
+    if (!(error instanceof JsonSyntaxError)) throw error;
+    throw new CheckpointError(file, `it is not JSON: ${error.message}`);
   }
   if (typeof value !== "object" || value === null || Array.isArray(value)) {
     throw new CheckpointError(file, "it does not hold an object");

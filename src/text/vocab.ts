@@ -6,7 +6,7 @@
 import { grown, powerOfTwo, randomSeed } from "./hash_table.ts";
 
 /** More tokens than this, or a greater id, is not a vocabulary that we know how to hold. */
-export const maxVocabSize = 1 << 20;
+export const maxVocabSize = 1 << 19;
 
 /** FNV-1a from a random start, so that no file can be made in which all tokens meet at one place. */
 function hash(bytes: Uint8Array, start: number, end: number, seed: number): number {

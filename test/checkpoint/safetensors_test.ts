@@ -64,7 +64,7 @@ test("a header length past the file, past the limit or past 2^53 is refused", ()
   refuses(safetensors("{}", 0, 2n ** 64n - 1n), /header claims 18446744073709551615 bytes/);
   refuses(safetensors("{}", 0, 2n ** 63n), /header claims 9223372036854775808 bytes/);
   refuses(safetensors("{}", 0, 2n ** 53n + 1n), /header claims 9007199254740993 bytes/);
-  refuses(safetensors("{}", 0, 100_000_001n), /at most 100000000 are read/);
+  refuses(safetensors("{}", 0, 100_000_001n), /at most 32000000 are read/);
   refuses(safetensors("{}", 0, 3n), /header claims 3 bytes, the file holds 10/);
   refuses(safetensors("{}", 8, 0n), /does not start with '\{'/);
   refuses(safetensors("{}", 8, 1n), /does not start with '\{'/);
@@ -76,7 +76,7 @@ test("a sparse file of 5 TB with a header past the limit is refused without bein
     const path = join(folder, "model.safetensors");
     writeSparse(path, safetensors("{}", 0, BigInt(maxHeaderBytes + 1)), 5e12);
     const file = new ModelFile(path);
-    assert.throws(() => readSafetensors(file, "basic"), /header claims 100000001 bytes/);
+    assert.throws(() => readSafetensors(file, "basic"), /header claims 32000001 bytes/);
     file.close();
   } finally {
     rmSync(folder, { recursive: true });

@@ -77,7 +77,7 @@ test("ids that are not unique whole numbers in range are refused", () => {
   for (const id of ["-1", "1.5", "1e3", "null", '"3"', "[3]", "1e400", "99999999999999999999"]) {
     refused(withId(id), /needed a whole number .* for an id|is not below/);
   }
-  refused(withId("2147483647"), /not below 1048576/);
+  refused(withId("2147483647"), /not below 524288/);
 });
 
 test("a vocabulary that cannot spell every byte is refused", () => {

@@ -4,7 +4,7 @@
  */
 import { z } from "zod";
 import { DownloadError } from "../../errors.ts";
-import { JsonScanner, JsonSyntaxError, shown } from "../../json_scanner.ts";
+import { JsonScanner, JsonSyntaxError, parseJson, shown } from "../../json_scanner.ts";
 import { type Endpoint, refuse } from "./endpoint.ts";
 import { chooseGguf, ggufChoices } from "./gguf_choice.ts";
 import { isCommit, isSafePath, matches } from "./names.ts";
@@ -26,8 +26,8 @@ export interface Patterns {
   readonly gguf?: string;
 }
 
-/** Longest answers that are read: a model with half a million tensors has an index of 60 MB. */
-const listingLimitBytes = 50_000_000;
+/** Longest answers that are read, and values in them: a file takes some three. */
+const listingLimitBytes = 10_000_000, mostListingValues = 500_000;
 const schema = z.object({ sha: z.string(), siblings: z.array(z.object({ rfilename: z.string() })) });
 
 /**
@@ -80,7 +80,7 @@ async function askListing(
 
 function parse(text: string): unknown {
   try {
-    return JSON.parse(text);
+    return parseJson(text, mostListingValues);
   } catch {
     return undefined;
   }

@@ -21,8 +21,8 @@ export interface ZipEntry {
 const localSignature = 0x04034b50, centralSignature = 0x02014b50;
 const endSignature = 0x06054b50, end64Signature = 0x06064b50, locator64Signature = 0x07064b50;
 const localBytes = 30, centralBytes = 46, endBytes = 22, end64Bytes = 56, locator64Bytes = 20;
-/** Longest directory that is read: one of 200 000 entries. */
-const mostDirectoryBytes = 20_000_000;
+/** Longest directory that is read, and entries in it: each is looked up where it lies. */
+const mostDirectoryBytes = 10_000_000, mostEntries = 50_000;
 
 /**
  * @returns the entries by name
@@ -90,6 +90,7 @@ function findDirectory(file: ByteSource): Directory {
   if (size > mostDirectoryBytes) {
     throw wrong(file, `its directory claims ${size} bytes, at most ${mostDirectoryBytes} are read`);
   }
+  if (count > mostEntries) throw wrong(file, `it has ${count} entries, at most ${mostEntries} are read`);
   if (start + size !== directoryEnd || count * centralBytes > size) {
     throw wrong(
       file,
