@@ -6,11 +6,6 @@
  * @module
  */
 import process from "node:process";
-import { runBench } from "./bench.ts";
-import { runConvert } from "./convert.ts";
-import { runInspect } from "./inspect.ts";
-import { runPull } from "./pull.ts";
-import { runQuantize } from "./quantize.ts";
 
 const help = `Runs DeepSeek models
 
@@ -21,12 +16,13 @@ const help = `Runs DeepSeek models
   hadal quantize SOURCE OUT    writes a model in another weight format
   hadal COMMAND --help         more about a command`;
 
+/** Each is imported when it is asked for: the others would only make it begin later. */
 const commands: Readonly<Record<string, (args: string[]) => Promise<void>>> = {
-  bench: runBench,
-  convert: runConvert,
-  inspect: runInspect,
-  pull: runPull,
-  quantize: runQuantize,
+  bench: async (args) => (await import("./bench.ts")).runBench(args),
+  convert: async (args) => (await import("./convert.ts")).runConvert(args),
+  inspect: async (args) => (await import("./inspect.ts")).runInspect(args),
+  pull: async (args) => (await import("./pull.ts")).runPull(args),
+  quantize: async (args) => (await import("./quantize.ts")).runQuantize(args),
 };
 
 const [name, ...args] = process.argv.slice(2);
