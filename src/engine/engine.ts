@@ -4,8 +4,9 @@
  * @module
  */
 import type { Backend, LatentCache } from "../backend/backend.ts";
-import { BusyError, DeviceError } from "../errors.ts";
-import type { VocabularyBytes } from "../grammar/vocabulary.ts";
+import { BusyError, DeviceError, UnsupportedError } from "../errors.ts";
+import type { Matcher } from "../grammar/matcher.ts";
+import type { GrammarSpec } from "../grammar/spec.ts";
 import { Background } from "./background.ts";
 import type { BlockFiles } from "./block_files.ts";
 import { type BlockDevice, BlockStore } from "./block_store.ts";
@@ -16,7 +17,7 @@ import { Counters } from "./counters.ts";
 import type { DraftModel } from "./draft_model.ts";
 import { engineStats } from "./engine_stats.ts";
 import { finishesOf } from "./finishes.ts";
-import { Grammars } from "./grammars.ts";
+import type { Grammars } from "./grammars.ts";
 import { blocksFor, KvBlocks } from "./kv_blocks.ts";
 import { addRows, normalised } from "./pooling.ts";
 import { PrefixCache, rootName } from "./prefix_cache.ts";
@@ -87,7 +88,7 @@ export class Engine {
   readonly #speculation: Speculation;
   readonly #replies: Replies;
   readonly #counters: Counters;
-  readonly #grammars = new Grammars();
+  #grammars: Grammars | null = null;
   readonly #sequences: Map<number, Sequence> = new Map();
   readonly #background: Background;
   readonly #conversations: Conversations;
@@ -146,8 +147,14 @@ export class Engine {
   }
 
   /** Before the first request with a grammar. */
-  useVocabulary(vocabulary: VocabularyBytes): void {
-    this.#grammars.useVocabulary(vocabulary);
+  useGrammars(grammars: Grammars): void {
+    this.#grammars = grammars;
+  }
+
+  #matcherOf(grammar: GrammarSpec | null): Matcher | null {
+    if (grammar === null) return null;
+    if (this.#grammars !== null) return this.#grammars.matcherOf(grammar);
+    throw new UnsupportedError("Cannot follow a grammar: the bytes of the tokens are not known");
   }
 
   /** Before the first request that asks for its guesses. */
@@ -185,7 +192,7 @@ export class Engine {
       const sequences = sequencesOf(id, tokens, task, this.#now(), names, {
         ...this.#limits,
         nBlocks: this.#blocks.total,
-        matcherOf: (grammar) => this.#grammars.matcherOf(grammar),
+        matcherOf: (grammar) => this.#matcherOf(grammar),
       });
       this.#scheduler.submit(...sequences);
       this.#background.settleBefore(sequences[0]);

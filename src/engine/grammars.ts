@@ -2,7 +2,6 @@
  * The grammars of an engine: each is compiled once and kept while it may be asked for again.
  * @module
  */
-import { UnsupportedError } from "../errors.ts";
 import { Automaton } from "../grammar/automaton.ts";
 import { compileGrammar } from "../grammar/compile.ts";
 import { Matcher } from "../grammar/matcher.ts";
@@ -14,24 +13,15 @@ import { Vocabulary, type VocabularyBytes } from "../grammar/vocabulary.ts";
 const mostKept = 32;
 
 export class Grammars {
-  #masks: TokenMasks | null = null;
+  readonly #masks: TokenMasks;
   readonly #kept = new Map<string, Automaton>();
 
-  /** Before the first grammar. */
-  useVocabulary(vocabulary: VocabularyBytes): void {
+  constructor(vocabulary: VocabularyBytes) {
     this.#masks = new TokenMasks(new Vocabulary(vocabulary));
-    this.#kept.clear();
   }
 
-  /**
-   * @returns null where there is no grammar
-   * @throws {RequestError} the grammar cannot be followed
-   */
-  matcherOf(spec: GrammarSpec | null): Matcher | null {
-    if (spec === null) return null;
-    if (this.#masks === null) {
-      throw new UnsupportedError("Cannot follow a grammar: the bytes of the tokens are not known");
-    }
+  /** @throws {RequestError} the grammar cannot be followed */
+  matcherOf(spec: GrammarSpec): Matcher {
     const key = JSON.stringify(spec);
     const automaton = this.#kept.get(key) ?? new Automaton(compileGrammar(spec));
     // The one that was asked for last goes last.

@@ -6,7 +6,7 @@ import type { Backend } from "../backend/backend.ts";
 import { MemoryError, UnsupportedError } from "../errors.ts";
 import { type ModelConfig, parseConfig } from "../model/config.ts";
 import { stepBytes } from "../model/network.ts";
-import { openModel } from "../model/open_model.ts";
+import { openLazily } from "../model/open_lazily.ts";
 import { bytesByFormat, planWeights } from "../model/weight_plan.ts";
 import { loadNetwork } from "../model/weights.ts";
 import { availableMemory } from "../runtime.ts";
@@ -24,9 +24,12 @@ export interface DraftedModel {
 }
 
 /** @throws {CheckpointError | UnsupportedError | MemoryError} why it cannot be used */
-export function openDraft(folder: string, { backend, config, plan, options }: DraftedModel): DraftModel {
+export async function openDraft(
+  folder: string,
+  { backend, config, plan, options }: DraftedModel,
+): Promise<DraftModel> {
   const { maxSequences, cacheDtype, validation, activations } = options;
-  const checkpoint = openModel(folder, { validation, widens: activations === "f32" });
+  const checkpoint = await openLazily(folder, { validation, widens: activations === "f32" });
   try {
     const draft = parseConfig(checkpoint.config, checkpoint.configFile ?? `${folder}/config.json`);
     if (draft.vocabSize !== config.vocabSize) {

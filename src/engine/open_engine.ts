@@ -7,7 +7,7 @@ import type { BackendInfo, LatentCache } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
 import { fingerprintOf } from "../checkpoint/fingerprint.ts";
 import { parseConfig } from "../model/config.ts";
-import { openModel } from "../model/open_model.ts";
+import { openLazily } from "../model/open_lazily.ts";
 import { bytesByFormat, planWeights, repackedBytes } from "../model/weight_plan.ts";
 import { countParameters, hasMtp, loadNetwork } from "../model/weights.ts";
 import { availableMemory } from "../runtime.ts";
@@ -18,7 +18,6 @@ import { BlockFiles } from "./block_files.ts";
 import type { CacheKind } from "./conversation_file.ts";
 import { Engine, type Report } from "./engine.ts";
 import { planMemory } from "./memory.ts";
-import { openDraft } from "./open_draft.ts";
 import type { EngineInfo, OpenOptions } from "./protocol.ts";
 
 /** To be raised when src/model/ computes other bits. */
@@ -32,7 +31,7 @@ export interface OpenEngine {
   readonly engine: Engine;
   readonly info: EngineInfo;
   /** Opens a model that guesses for this one. @throws {CheckpointError | UnsupportedError | MemoryError} */
-  openDraft(folder: string): void;
+  openDraft(folder: string): Promise<void>;
   /** What files of conversations must have been made with. */
   cacheKind(): CacheKind;
   /** Frees the device. */
@@ -49,7 +48,7 @@ export async function openEngine(
   onProgress: OnProgress,
 ): Promise<OpenEngine> {
   onProgress("checkpoint", 0, 1);
-  const checkpoint = openModel(options.folder, {
+  const checkpoint = await openLazily(options.folder, {
     validation: options.validation,
     widens: options.activations === "f32",
     onProgress: (done, total) => onProgress("checkpoint", done, total),
@@ -109,7 +108,10 @@ export async function openEngine(
             backend.info.build,
           ]),
         }),
-        openDraft: (folder) => engine.useDraftModel(openDraft(folder, { backend, config, plan, options })),
+        openDraft: async (folder) => {
+          const { openDraft } = await import("./open_draft.ts");
+          engine.useDraftModel(await openDraft(folder, { backend, config, plan, options }));
+        },
         info: {
           architecture: config.architecture,
           vocabSize: config.vocabSize,

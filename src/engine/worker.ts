@@ -3,7 +3,8 @@
  * never interrupted; messages come in and go out between steps, at most every few milliseconds.
  * @module
  */
-import type { Report } from "./engine.ts";
+import type { VocabularyBytes } from "../grammar/vocabulary.ts";
+import type { Engine, Report } from "./engine.ts";
 import { type OpenEngine, openEngine } from "./open_engine.ts";
 import type { FromWorker, NumberedToken, ToWorker } from "./protocol.ts";
 import { otherSide } from "./thread.ts";
@@ -51,15 +52,25 @@ port.listen((message) => {
   handle(message).catch((error) => post({ type: "failed", id: null, error: toWire(error) }));
 });
 
+/** Something is being imported: who comes meanwhile waits, so that messages are handled in their order. */
+let preparing: Promise<void> | null = null;
+
+async function prepare(work: Promise<void>): Promise<void> {
+  preparing = work;
+  await work;
+  if (preparing === work) preparing = null;
+}
+
 async function handle(message: ToWorker): Promise<void> {
   if (message.type === "open") return await open(message);
+  if (preparing !== null) await preparing;
   if (opened === null) throw new Error(`Cannot ${message.type}: the model is not open`);
   const { engine } = opened;
   switch (message.type) {
     case "draft":
-      return draft(message.id, message.folder);
+      return prepare(draft(message.id, message.folder));
     case "vocabulary":
-      return engine.useVocabulary(message.vocabulary);
+      return prepare(useVocabulary(engine, message.vocabulary));
     case "generate":
       return submit(message.id, () => {
         const { id, tokens, sampling, tenant } = message;
@@ -88,6 +99,12 @@ async function handle(message: ToWorker): Promise<void> {
   }
 }
 
+/** Grammars are a sixth of what the Worker would have to import: it does when somebody wants one. */
+async function useVocabulary(engine: Engine, vocabulary: VocabularyBytes): Promise<void> {
+  const { Grammars } = await import("./grammars.ts");
+  engine.useGrammars(new Grammars(vocabulary));
+}
+
 async function open({ options, abandoned }: ToWorker & { type: "open" }): Promise<void> {
   const flag = new Int32Array(abandoned);
   opened = await openEngine(options, report, (stage, done, total) => {
@@ -97,9 +114,9 @@ async function open({ options, abandoned }: ToWorker & { type: "open" }): Promis
   post({ type: "opened", info: opened.info });
 }
 
-function draft(id: number, folder: string): void {
+async function draft(id: number, folder: string): Promise<void> {
   try {
-    opened!.openDraft(folder);
+    await opened!.openDraft(folder);
     post({ type: "drafting", id });
   } catch (error) {
     report.failed(id, error);

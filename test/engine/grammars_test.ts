@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { RequestError, UnsupportedError } from "../../src/errors.ts";
+import { Grammars } from "../../src/engine/grammars.ts";
 import type { SamplingOptions } from "../../src/engine/sampling_options.ts";
 import type { GrammarSource, GrammarSpec } from "../../src/grammar/spec.ts";
 import { Harness, type Outcome, prompt, samplingOf, vocabSize } from "./fake_model.ts";
@@ -13,7 +14,8 @@ const textOf = (outcome: Outcome) => outcome.tokens.map(characterOf).join("");
 function harnessWith(nMissing = 0): Harness {
   const harness = new Harness();
   const bytes = Uint8Array.from({ length: vocabSize - nMissing }, (_, id) => 0x20 + id);
-  harness.engine.useVocabulary({ bytes, ends: Int32Array.from(bytes, (_, id) => id + 1), control: [] });
+  const ends = Int32Array.from(bytes, (_, id) => id + 1);
+  harness.engine.useGrammars(new Grammars({ bytes, ends, control: [] }));
   return harness;
 }
 
