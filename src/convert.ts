@@ -15,7 +15,7 @@ import { type GgufMatrixType, planGgufTensors } from "./model/gguf_export.ts";
 import { ggufKeysOf } from "./model/gguf_export_keys.ts";
 import { openModel } from "./model/open_model.ts";
 import { plainTensor } from "./model/plain_tensor.ts";
-import { publish, tokenizerTextsOf, writeJson, writeShards, writeTexts } from "./new_model.ts";
+import { publish, tokenizerTextsOf, writeConfigJson, writeShards, writeTexts } from "./new_model.ts";
 import { dtypeBits } from "./tensor/dtype.ts";
 import { vocabularyOf } from "./text/gguf_vocabulary.ts";
 
@@ -103,6 +103,6 @@ async function writeFolder(
     options.onProgress?.(doneBytes, totalBytes);
   });
   const { quantization_config: _, ...config } = checkpoint.config as Record<string, unknown>;
-  writeJson(folder, "config.json", config);
+  writeConfigJson(folder, config);
   writeTexts(source, folder);
 }

@@ -87,8 +87,18 @@ export async function writeShards(
 }
 
 /** Writes a JSON file of the folder. */
-export function writeJson(folder: string, name: string, value: unknown): void {
+function writeJson(folder: string, name: string, value: unknown): void {
   writeFile(folder, name, JSON.stringify(value, null, 2) + "\n");
+}
+
+/** Keys whose numbers transformers takes for floats alone: 1 is none. */
+const floatKeys =
+  /^( *"(?:routed_scaling_factor|rms_norm_eps|initializer_range|attention_dropout|aux_loss_alpha|mscale|mscale_all_dim)": -?\d+)(,?)$/gm;
+
+/** Writes config.json. JSON.stringify makes 1 of 1.0, which is another type elsewhere. */
+export function writeConfigJson(folder: string, config: Readonly<Record<string, unknown>>): void {
+  const text = JSON.stringify(config, null, 2).replace(floatKeys, "$1.0$2");
+  writeFile(folder, "config.json", text + "\n");
 }
 
 function writeFile(folder: string, name: string, content: string | Uint8Array): void {

@@ -17,7 +17,7 @@ import {
   type TensorPlan,
 } from "./model/quantized_tensors.ts";
 import { headName } from "./model/weights.ts";
-import { publish, type ShardProgress, writeJson, writeShards, writeTexts } from "./new_model.ts";
+import { publish, type ShardProgress, writeConfigJson, writeShards, writeTexts } from "./new_model.ts";
 
 /** Options of {@linkcode quantize}. */
 export interface QuantizeOptions {
@@ -74,7 +74,7 @@ export async function quantize(
 function writeConfig(folder: string, checkpoint: Checkpoint, plan: TensorPlan, format: TargetFormat): void {
   const hasHead = plan.tensors.some(({ name }) => name === `${headName}.weight`);
   const { quantization_config: _, ...config } = checkpoint.config as Record<string, unknown>;
-  writeJson(folder, "config.json", {
+  writeConfigJson(folder, {
     ...config,
     ...(hasHead ? { tie_word_embeddings: false } : {}),
     ...(format === "bf16" ? { ["dtype" in config ? "dtype" : "torch_dtype"]: "bfloat16" } : {

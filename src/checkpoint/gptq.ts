@@ -52,9 +52,12 @@ export function gptqMatrix(
   const groupOf = order === undefined
     ? Int32Array.from({ length: width }, (_, i) => Math.floor(i / size))
     : readOrder(parts, parts.check(order, ["I32"], [width]), nGroups);
-  const zeroOffset = storesZeroLessOne ? 1 : 0, zeroWordsOfGroup = wordsFor(rows, bits);
+  const mostCode = 2 ** bits - 1,
+    zeroOffset = storesZeroLessOne ? 1 : 0,
+    zeroWordsOfGroup = wordsFor(rows, bits);
   const zeroOf = (group: number, output: number): number =>
-    zeroOffset + numberAt(parts.words(zeros), bits, output, group * zeroWordsOfGroup, 1);
+    // A zero of 0 is stored as the largest number: 0 - 1 in that many bits.
+    (zeroOffset + numberAt(parts.words(zeros), bits, output, group * zeroWordsOfGroup, 1)) & mostCode;
   return new GroupedMatrix({
     name,
     file: qweight.file,
@@ -66,7 +69,7 @@ export function gptqMatrix(
     groupOf,
     bounds() {
       const [least, most] = rangeOf(nGroups * rows, (k) => zeroOf(Math.floor(k / rows), k % rows));
-      return [-most, 2 ** bits - 1 - least];
+      return [-most, mostCode - least];
     },
     scales(row, count) {
       const all = decode(scales.dtype as FloatDtype, parts.bytes(scales));

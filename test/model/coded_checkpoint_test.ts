@@ -34,8 +34,8 @@ for (const bits of [3, 4, 8]) {
           const width = 32 * groups;
           const codes = table(rows, width, 2 ** bits, seed); // (outputs, inputs)
           const half = 2 ** (bits - 1);
-          const zeros = table(groups, rows, 2 ** bits - 1, seed + 7).map((row) =>
-            row.map((zero) => sym ? half : zero + 1)
+          const zeros = table(groups, rows, 2 ** bits, seed + 7).map((row) =>
+            row.map((zero) => sym ? half : zero)
           );
           const scaleAt = table(groups, rows, 4, seed + 9);
           const groupOf = Array.from(

@@ -64,6 +64,44 @@ def hugging_face_names(model):
     return {name: value.contiguous().clone() for name, value in tensors.items()}
 
 
+def network_of(folder, tensors):
+    """The official network of a folder's config.json, with these tensors under the names of published files."""
+    config = AutoConfig.from_pretrained(folder)
+    if getattr(config, "quantization_config", None) is not None:
+        del config.quantization_config
+    model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", experts_implementation="eager", dtype=torch.float32).eval()
+    state = {}
+    for name, own in model.state_dict().items():
+        if name.endswith("experts.gate_up_proj"):
+            prefix = name.removesuffix("gate_up_proj")
+            both = [[tensors[f"{prefix}{e}.{p}_proj.weight"] for p in ("gate", "up")] for e in range(len(own))]
+            state[name] = torch.stack([torch.cat(pair) for pair in both])
+        elif name.endswith("experts.down_proj"):
+            prefix = name.removesuffix("down_proj")
+            state[name] = torch.stack([tensors[f"{prefix}{e}.down_proj.weight"] for e in range(len(own))])
+        elif name == "lm_head.weight" and name not in tensors:
+            state[name] = tensors["model.embed_tokens.weight"]
+        else:
+            state[name] = tensors[name]
+    model.load_state_dict({name: value.float() for name, value in state.items()})
+    return model
+
+
+def answers(model, out, generator, tokens, steps=24):
+    """Writes what a network says to two prompts."""
+    golden, tensors = {"prompts": {}, "greedy": {}}, {}
+    for name, length in (("short", 12), ("long", tokens)):
+        ids = torch.randint(0, model.config.vocab_size, (1, length), generator=generator)
+        tensors[f"{name}.input_ids"] = ids[0].int()
+        tensors[f"{name}.logits"] = model(ids).logits[0].contiguous()
+        reply = []
+        for _ in range(steps):
+            reply.append(model(torch.cat([ids, torch.tensor([reply], dtype=torch.long)], 1)).logits[0, -1].argmax().item())
+        golden["prompts"][name], golden["greedy"][name] = ids[0].tolist(), {"tokens": reply}
+    save_file(tensors, out / "golden.safetensors")
+    (out / "golden.json").write_text(json.dumps(golden) + "\n")
+
+
 @torch.no_grad()
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -83,19 +121,15 @@ def main():
     config = AutoConfig.from_pretrained(args.out)
     model = AutoModelForCausalLM.from_config(config, attn_implementation="eager", experts_implementation="eager", dtype=torch.float32).eval()
     randomise(model, generator)
-    save_file(hugging_face_names(model), args.out / "model.safetensors", metadata={"format": "pt"})
+    dtype = getattr(torch, numbers["torch_dtype"])
+    tensors = {name: value if name.endswith("e_score_correction_bias") else value.to(dtype) for name, value in hugging_face_names(model).items()}
+    if numbers["tie_word_embeddings"]:
+        del tensors["lm_head.weight"]
+    save_file(tensors, args.out / "model.safetensors", metadata={"format": "pt"})
+    if dtype != torch.float32:
+        model = network_of(args.out, tensors)  # the numbers as they are stored
 
-    golden, tensors = {"prompts": {}, "greedy": {}}, {}
-    for name, length in (("short", 12), ("long", args.tokens)):
-        ids = torch.randint(0, numbers["vocab_size"], (1, length), generator=generator)
-        tensors[f"{name}.input_ids"] = ids[0].int()
-        tensors[f"{name}.logits"] = model(ids).logits[0].contiguous()
-        tokens = []
-        for _ in range(24):
-            tokens.append(model(torch.cat([ids, torch.tensor([tokens], dtype=torch.long)], 1)).logits[0, -1].argmax().item())
-        golden["prompts"][name], golden["greedy"][name] = ids[0].tolist(), {"tokens": tokens}
-    save_file(tensors, args.out / "golden.safetensors")
-    (args.out / "golden.json").write_text(json.dumps(golden) + "\n")
+    answers(model, args.out, generator, args.tokens)
 
 
 if __name__ == "__main__":
