@@ -17,12 +17,15 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { crc32 } from "node:zlib";
 import { Tokenizer } from "./text/tokenizer.ts";
 import { type ScannedTokenizer, scanTokenizerFile } from "./text/tokenizer_file.ts";
 import { packTokenizer, unpackTokenizer } from "./text/tokenizer_tables.ts";
 
 /** Smaller files are read as fast as their hash is found. */
 const leastBytes = 1 << 20;
+/** Of a checksum at the end: against a disk that errs. Who may write there could write anything else as well. */
+const sumBytes = 4;
 /** Tokenizers that are kept, of some 7 MB each; then the oldest goes. */
 const mostKept = 8;
 
@@ -51,21 +54,30 @@ export function readTokenizer(
 
 function readKept(path: string): ScannedTokenizer | null {
   try {
-    const { uid, mode } = statSync(path);
+    const status = statSync(path), { uid, mode } = status;
+    if (!status.isFile()) return null; // a pipe would wait for its other end
     // What others may write is not ours to trust. (Windows has neither number.)
     if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o022) !== 0)) return null;
     // A copy that is no Buffer: its arrays grow, and lie where numbers may.
-    return unpackTokenizer(new Uint8Array(readFileSync(path)));
+    const bytes = new Uint8Array(readFileSync(path));
+    const tables = bytes.subarray(0, Math.max(0, bytes.length - sumBytes));
+    return sumOf([tables]).equals(bytes.subarray(tables.length)) ? unpackTokenizer(tables) : null;
   } catch {
     return null; // not there, not to be read, or not ours: the file itself says all of it
   }
+}
+
+function sumOf(pieces: readonly Uint8Array[]): Buffer {
+  const sum = Buffer.alloc(sumBytes);
+  sum.writeUInt32LE(pieces.reduce((sum, piece) => crc32(piece, sum), 0));
+  return sum;
 }
 
 function keep(folder: string, path: string, pieces: readonly Uint8Array[]): void {
   const unfinished = `${path}.${process.pid}`;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    writeFileSync(unfinished, Buffer.concat(pieces), { mode: 0o600 });
+    writeFileSync(unfinished, Buffer.concat([...pieces, sumOf(pieces)]), { mode: 0o600 });
     renameSync(unfinished, path);
     const ages = readdirSync(folder).map((name) => join(folder, name))
       .map((other) => ({ other, ms: statSync(other).mtimeMs })).sort((a, b) => b.ms - a.ms);

@@ -1,5 +1,6 @@
 import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
+import { spawnSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -68,6 +69,11 @@ test("a file that is damaged anywhere is refused, and the model goes on", async 
     await assert.rejects(model.loadConversation(bad));
   }
   await assert.rejects(model.loadConversation(join(folder, "none")));
+  if (process.platform !== "win32") {
+    const pipe = join(folder, "pipe"); // which nobody writes to
+    assert.equal(spawnSync("mkfifo", [pipe]).status, 0);
+    await assert.rejects(model.loadConversation(pipe), /it is no conversation/);
+  }
   const { usage } = await model.chat([question], greedy);
   assert.equal(usage.cachedTokens, 0);
   assert.equal((await model.stats()).cacheBlocks.used, 0);

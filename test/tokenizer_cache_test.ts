@@ -65,12 +65,15 @@ test("what is damaged, cut off, of another kind or writable by others is made an
   const whole = readFileSync(path);
   const other = Buffer.from(whole);
   other[7]++;
+  const flipped = Buffer.from(whole);
+  flipped[whole.length >> 1] ^= 1; // in its tables, which nothing else would tell
   for (
     const bytes of [
       whole.subarray(0, whole.length - 1),
       Buffer.concat([whole, whole]),
       new Uint8Array(),
       other,
+      flipped,
     ]
   ) {
     writeFileSync(path, bytes);

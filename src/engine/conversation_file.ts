@@ -10,7 +10,16 @@
  * @module
  */
 import { createHash, randomUUID } from "node:crypto";
-import { closeSync, fstatSync, openSync, readSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  fstatSync,
+  openSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { blockTokens } from "../backend/backend.ts";
 import { RequestError } from "../errors.ts";
 import { anything, list, object, text, whole } from "../model/json_check.ts";
@@ -37,7 +46,7 @@ export interface ConversationHead {
 }
 
 const magic = new TextEncoder().encode("HADALTK1");
-const prefixBytes = 12, hashBytes = 32, mostHeadBytes = 64 * 2 ** 20;
+const prefixBytes = 12, hashBytes = 32, mostHeadBytes = 16 * 2 ** 20;
 const headSchema = object({
   kind: object({ model: text(), weights: text(), cache: text(), computing: text() }),
   tokens: list(whole(0)),
@@ -80,6 +89,8 @@ export function readConversation<T>(
   kind: CacheKind,
   take: (head: ConversationHead, next: (into: Uint8Array) => void, check: () => void) => T,
 ): T {
+  // Asked before opening: to open a named pipe is to wait for its other end, for ever.
+  if (!statSync(path).isFile()) throw bad(path, "it is no conversation");
   const file = openSync(path, "r");
   try {
     const stat = fstatSync(file), hash = createHash("sha256");
