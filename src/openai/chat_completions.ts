@@ -28,6 +28,7 @@ export async function chatCompletion(
     );
     return eventStream(chunks, () => reply.cancel());
   }
+  const shown = showsReasoning || !body.logprobs ? null : await logprobsOfAnswers(reply);
   const whole = await reply;
   const choices = whole.choices.map((choice, index) => ({
     index,
@@ -38,12 +39,21 @@ export async function chatCompletion(
       ...(choice.toolCalls.length === 0 ? {} : { tool_calls: choice.toolCalls }),
       refusal: null,
     },
-    logprobs: logprobsOf(choice.logprobs),
+    logprobs: logprobsOf(shown === null ? choice.logprobs : shown.get(index) ?? []),
     finish_reason: finishOf(choice),
     ...(choice.score === undefined ? {} : { score: choice.score }),
   }));
   const ofPrompt = whole.promptLogprobs ? { prompt_logprobs: promptLogprobs(whole.promptLogprobs) } : {};
   return Response.json({ ...frame, object: "chat.completion", choices, usage: usageOf(whole), ...ofPrompt });
+}
+
+/** What a stream tells of a reply whose thoughts are not shown, by choice: theirs would spell them. */
+async function logprobsOfAnswers(reply: ChatReply): Promise<Map<number, TokenLogprob[]>> {
+  const found = new Map<number, TokenLogprob[]>();
+  for await (const { type, choice, logprobs = [] } of reply) {
+    if (type !== "reasoning") found.set(choice, (found.get(choice) ?? []).concat(logprobs));
+  }
+  return found;
 }
 
 /** Role first, then pieces as they are written, then why each choice ended, then usage if asked for. */

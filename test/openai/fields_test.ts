@@ -117,6 +117,9 @@ test("what a model thinks is left out where it is not wanted, and still counted"
   assert.ok(shown.json.choices[0].message.reasoning_content.length > 0);
   assert.ok(!("reasoning_content" in hidden.json.choices[0].message));
   assert.equal(hidden.json.usage.completion_tokens_details.reasoning_tokens, 6);
+  const logprobs = { logprobs: true, include_reasoning: false };
+  const spelled = await post("/v1/chat/completions", { ...asked, ...logprobs }, to);
+  assert.deepEqual(spelled.json.choices[0].logprobs.content, [], "log-probabilities would spell them");
   const request = {
     method: "POST",
     body: JSON.stringify({ ...asked, include_reasoning: false, stream: true }),
