@@ -7,7 +7,7 @@ import type { Choice, ReplyPart, TokenLogprob } from "./chat_reply.ts";
 import type { FinishReason, TokenEvent } from "./engine/protocol.ts";
 import type { ToolCall } from "./text/chat_message.ts";
 import type { Part, ReplyParser } from "./text/reply_parser.ts";
-import type { StopStrings } from "./text/stop_strings.ts";
+import type { StopResult, StopStrings } from "./text/stop_strings.ts";
 import type { CallStart, ToolCallParser, ToolPart } from "./text/tool_call_parser.ts";
 import { StreamDecoder } from "./text/stream_decoder.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
@@ -71,12 +71,18 @@ export class SequenceWriter {
       this.#send("text", "");
       return false;
     }
-    const { decoder, stops, parser, tools, oneCall, minTokens = 0 } = this.#text;
-    const piece = decoder.push(event.token);
-    const mayEnd = this.#tokens.length > minTokens;
-    const { text, stopped } = mayEnd ? stops.push(piece) : { text: piece, stopped: false };
+    const { decoder, parser, tools, oneCall } = this.#text;
+    const { text, stopped } = this.#untilStop(decoder.push(event.token));
     for (const part of parser.push(text)) this.#pass(part);
     return stopped || (oneCall === true && tools != null && tools.nEnded > 0);
+  }
+
+  /** Stop strings end text: a call, or a mark around one, is no text, whatever its words are. */
+  #untilStop(piece: string): StopResult {
+    const { stops, tools, minTokens = 0 } = this.#text!;
+    const isOfCall = tools != null && (tools.isInCalls || tools.isMark(piece));
+    if (isOfCall) return { text: stops.end() + piece, stopped: false };
+    return this.#tokens.length > minTokens ? stops.push(piece) : { text: piece, stopped: false };
   }
 
   /** Hands out what was held back. @returns the whole sequence */

@@ -7,6 +7,8 @@ import { SequenceWriter } from "../src/sequence_writer.ts";
 import { ReplyParser } from "../src/text/reply_parser.ts";
 import { StopStrings } from "../src/text/stop_strings.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
+import { ToolCallParser } from "../src/text/tool_call_parser.ts";
+import { callMarks, toolSyntaxOf } from "../src/text/tool_syntax.ts";
 
 const tokenizer = Tokenizer.parse(
   readFileSync(join(import.meta.dirname!, "../examples/minnow/tokenizer.json")),
@@ -72,6 +74,34 @@ test("a stop text ends the sequence, and what may begin one is held back until i
   const unclear = write("One, two, thr", ["three"]);
   assert(!unclear.isStopped);
   assert.equal(unclear.whole.text, "One, two, thr");
+});
+
+test("stop texts end text: what a call says, and the marks around it, end nothing", () => {
+  const syntax = toolSyntaxOf("<｜tool▁calls▁begin｜>")!;
+  const call = (json: string) =>
+    `<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>look<｜tool▁sep｜>${json}<｜tool▁call▁end｜><｜tool▁calls▁end｜>`;
+  const said = "I will." + call('{"at": "a tall tree, now"}');
+  for (
+    const [text, stop, isStopped, expected] of [
+      [said, ["tool", "all", "tree", 'now"', "｜"], false, ["I will.", '{"at": "a tall tree, now"}']],
+      [said, ["ill"], true, ["I w", undefined]],
+      [`${said}And then?`, ["then"], true, ["I will.And ", '{"at": "a tall tree, now"}']],
+      [`I will<`, ["<｜"], false, ["I will<", undefined]],
+    ] as const
+  ) {
+    const reader = {
+      tokenizer,
+      stops: new StopStrings(stop),
+      parser: new ReplyParser({ thinking: false, startsInThinking: false }),
+      tools: new ToolCallParser(syntax, () => "id"),
+      marks: callMarks(syntax),
+    };
+    const writer = new SequenceWriter(() => {}, 0, reader, false);
+    const tokens = tokenizer.encode(text, { special: true });
+    assert.equal(tokens.some((token) => writer.push({ token, logprob: NaN, top: [] })), isStopped, text);
+    const whole = writer.end("length");
+    assert.deepEqual([whole.text, whole.toolCalls[0]?.function.arguments], expected);
+  }
 });
 
 test("an unfinished character at the end becomes U+FFFD", () => {

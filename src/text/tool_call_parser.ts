@@ -29,6 +29,7 @@ const longestHead = 512;
 
 export class ToolCallParser {
   readonly #syntax: ToolSyntax;
+  readonly #marks: ReadonlySet<string>;
   readonly #newId: () => string;
   #state: State = "text";
   #held = "";
@@ -39,12 +40,23 @@ export class ToolCallParser {
   /** @param newId names a call where the model does not */
   constructor(syntax: ToolSyntax, newId: () => string) {
     this.#syntax = syntax;
+    this.#marks = new Set([syntax.begin, syntax.callBegin]);
     this.#newId = newId;
   }
 
   /** Calls that have ended. */
   get nEnded(): number {
     return this.#nCalls;
+  }
+
+  /** What comes next belongs to a call, or to the marks around calls. */
+  get isInCalls(): boolean {
+    return this.#state !== "text";
+  }
+
+  /** The text of a token that stands around calls. */
+  isMark(text: string): boolean {
+    return this.#marks.has(text);
   }
 
   /** The parts that are certain after one more piece of text, in order. */
@@ -55,12 +67,13 @@ export class ToolCallParser {
     return parts;
   }
 
-  /** What was held back, when no more follows. */
+  /** What was held back, when no more follows; of a call whose name is not whole there is nothing to tell. */
   end(): ToolPart[] {
     const held = this.#held;
     this.#held = "";
     switch (this.#state) {
       case "between calls":
+      case "head":
         return [];
       case "arguments":
         return this.#argumentsPart(withoutFence(this.#syntax, held));

@@ -89,6 +89,11 @@ test("a reply that ends inside a call gives the arguments so far", () => {
   assert.deepEqual(parse(v3, [text]).calls, [["id0", "look", '{"a": [1, 2']]);
 });
 
+test("a reply that ends inside a call's name has no such call, nor its marks as text", () => {
+  assert.deepEqual(parse(v3, [`Yes.${begin}${callBegin}function${sep}loo`]), { text: "Yes.", calls: [] });
+  assert.deepEqual(parse(v31, [callOpening(v31, null), "loo"]), { text: "", calls: [] });
+});
+
 test("a head that never ends is text after all, not memory without bound", () => {
   const text = "x".repeat(600);
   assert.equal(parse(v31, [callBegin, text]).text, callBegin + text);
