@@ -13,6 +13,7 @@ import { hubTables } from "../checkpoint/hub/hub_tables.ts";
 import { type HubSource, parseHubSource } from "../checkpoint/hub/names.ts";
 import { pull } from "../checkpoint/hub/pull.ts";
 import { indexFile, singleFile } from "../checkpoint/open.ts";
+import { openTorch, torchFileOf } from "../checkpoint/pickle/open.ts";
 import { folderTables, readTables } from "../checkpoint/tables.ts";
 import { CheckpointError, UnsupportedError } from "../errors.ts";
 import { hubSettings } from "../hub_settings.ts";
@@ -173,6 +174,12 @@ async function onHub({ id, gguf }: HubSource, revision: string | undefined, isFu
 async function inFolder(folder: string, isFull: boolean): Promise<Found> {
   const source = folderTables(folder);
   const hasTables = source.files.includes(singleFile) || source.files.includes(indexFile);
+  const torch = torchFileOf(folder, source.files);
+  if (!hasTables && torch !== null && !source.files.includes("config.json")) {
+    const checkpoint = openTorch(folder, torch, undefined, isFull ? "full" : "basic", () => {});
+    checkpoint.close();
+    return foundIn(checkpoint, missingFiles({ files: source.files, missingFiles: [] }));
+  }
   if (isFull || !hasTables || ggufFileOf(folder) !== null) return opened(folder, isFull);
   const tables = await readTables(source);
   return { ...tables, missingFiles: missingFiles(tables) };

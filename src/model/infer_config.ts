@@ -33,7 +33,11 @@ export function inferConfig(tensors: Shaped, name: string): InferredConfig {
   const published = publishedModels.find(({ sizes }) =>
     Object.entries(sizes).every(([key, value]) => (proved as Record<string, unknown>)[key] === value)
   );
-  const assumed = published?.keys ?? (isV3 ? commonV3 : commonV2);
+  const common = isV3 ? commonV3 : commonV2;
+  const most = (proved as { n_routed_experts?: number | null }).n_routed_experts ??
+    common.num_experts_per_tok;
+  const assumed = published?.keys ??
+    { ...common, num_experts_per_tok: Math.min(common.num_experts_per_tok, most) };
   return {
     config: { ...assumed, ...proved },
     proved: Object.keys(proved),
@@ -136,16 +140,42 @@ function frequencyOf(withExperts: readonly number[], nLayers: number): number {
   return 1;
 }
 
+/** What the parts of matrices say of how they are coded, where the matrices still have their shapes. */
 function quantisationOf(tensors: Shaped): Record<string, unknown> {
-  const isFp8 = [...tensors.keys()].some((name) => name.endsWith(".weight_scale_inv"));
-  if (!isFp8) return {};
-  return { quantization_config: { quant_method: "fp8", fmt: "e4m3", weight_block_size: [128, 128] } };
+  const names = [...tensors.keys()];
+  const settings = (value: Record<string, unknown>) => ({ quantization_config: value });
+  if (names.some((name) => name.endsWith(".weight_scale_inv"))) {
+    return settings({ quant_method: "fp8", fmt: "e4m3", weight_block_size: [128, 128] });
+  }
+  if (names.some((name) => name.endsWith(".SCB"))) {
+    return settings({ quant_method: "bitsandbytes", load_in_8bit: true });
+  }
+  const scaled = names.find((name) => name.endsWith(".weight_scale"));
+  const codes = scaled && tensors.get(scaled.replace(/_scale$/, ""))?.dtype;
+  if (codes !== "F8_E4M3" && codes !== "I8") return {};
+  const format = codes === "I8" ? "int-quantized" : "float-quantized";
+  return settings({ quant_method: "compressed-tensors", format });
 }
+
+/** Formats of other programs whose shapes are not the network's, by the tensor that they have for a matrix. */
+const packedElsewhere: readonly (readonly [end: string, format: string])[] = [
+  ["qweight", "GPTQ or AWQ"],
+  ["weight_packed", "compressed-tensors"],
+];
 
 function shapeOf(tensors: Shaped, tensor: string, name: string): readonly number[] {
   const found = tensors.get(tensor);
   if (found === undefined) {
-    throw new CheckpointError(name, `there is no config.json, and no tensor ${tensor} to infer one from`);
+    const [end, format] = packedElsewhere.find(([end]) => tensors.has(tensor.replace(/weight$/, end))) ?? [];
+    throw new CheckpointError(
+      name,
+      end === undefined
+        ? `there is no config.json, and no tensor ${tensor} to infer one from`
+        : `there is no config.json, and its matrices are packed by ${format} (${
+          tensor.replace(/weight$/, end)
+        }), ` +
+          "which only config.json says how to read",
+    );
   }
   if (found.dtype === "U8" || found.dtype === "I32") {
     throw new CheckpointError(

@@ -7,7 +7,7 @@ import type { Checkpoint, StoredTensor } from "../checkpoint/checkpoint.ts";
 import type { CodedMatrix } from "../checkpoint/coded.ts";
 import { CheckpointError, UnsupportedError } from "../errors.ts";
 import { checkedSum } from "../tensor/checked.ts";
-import { dtypeBits, type WeightFormat } from "../tensor/dtype.ts";
+import { type Dtype, dtypeBits, type WeightFormat } from "../tensor/dtype.ts";
 import { weightBytes } from "../tensor/packed_format.ts";
 import { withCodedMatrices } from "./coded_checkpoint.ts";
 import { hasExperts, type ModelConfig, parseConfig } from "./config.ts";
@@ -87,10 +87,11 @@ export function inspect(model: Inspected): Inspection {
       return null;
     }
   };
-  const inferred = model.config === undefined ? told(() => inferConfig(model.tensors, model.name)) : null;
+  const inferred = model.config === undefined ? told(() => inferConfig(shapesOf(model), model.name)) : null;
   const file = model.configFile ?? `${model.name}/config.json`;
-  const read = told(() => asLoaded(model, file)) ?? model;
-  const json = model.config === undefined ? inferred?.config : read.config;
+  const described = inferred === null ? model : { ...model, config: inferred.config };
+  const read = told(() => asLoaded(described, file)) ?? described;
+  const json = read.config;
   const config = json === undefined ? null : told(() => parseConfig(json, file));
   const stored = storedBytes(model);
   const plan = config && told(() => planWhatIsThere(read, config, problems));
@@ -129,6 +130,14 @@ export function inspect(model: Inspected): Inspection {
     mtp: hasMtp(read, config),
     unused: unusedOf(read, config, plan),
   };
+}
+
+/** Matrices that lie in another order than their rows' have their shape all the same. */
+function shapesOf({ tensors, coded }: Inspected): Parameters<typeof inferConfig>[0] {
+  type Shaped = { readonly shape: readonly number[]; readonly dtype: Dtype };
+  const shapes = new Map<string, Shaped>(tensors);
+  for (const [name, { rows, width }] of coded ?? []) shapes.set(name, { shape: [rows, width], dtype: "F32" });
+  return shapes;
 }
 
 /** Matrices of GPTQ and its like are several tensors each, and one for the network. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -75,6 +75,20 @@ test("a configuration is inferred where there is none, and what was assumed is s
     writeFileSync(join(folder, "config.json"), JSON.stringify(inferred.config));
     const again = await runHadal(["inspect", folder]);
     assert.equal(again.code, 0, "the inferred configuration is a configuration");
+  });
+});
+
+test("a configuration is inferred for PyTorch files as well", async () => {
+  const fixture = fileURLToPath(
+    new URL("../../../shared/fixtures/v2lite_pickle/pytorch_model.bin", import.meta.url),
+  );
+  if (!existsSync(fixture)) return console.log("NOTE: ../shared/fixtures is not here: no such file was told");
+  await withCopy(async (folder) => {
+    for (const name of ["config.json", "model.safetensors"]) rmSync(join(folder, name));
+    cpSync(fixture, join(folder, "pytorch_model.bin"));
+    const { code, stdout } = await runHadal(["inspect", folder]);
+    assert.equal(code, 1, "it would not load as it is");
+    assert.match(stdout, /network +deepseek_v2, 3 layers[^]*guessed, no shape tells:\s+num_experts_per_tok/);
   });
 });
 

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { folderTables, readTables } from "../../src/checkpoint/tables.ts";
@@ -103,6 +103,30 @@ test("shapes alone give the configuration of every architecture, as far as shape
     nTried++;
   }
   assert.ok(nTried >= 2);
+});
+
+test("shapes of checkpoints that nobody publishes give theirs, also where matrices are bytes with factors", async () => {
+  const folders = [...readdirSync(`${own}shapes`).map((name) => `shapes/${name}`), "coded/bnb_int8"];
+  for (const name of [...folders, "coded/ct_int8", "coded/ct_fp8"]) {
+    const folder = own + name;
+    const { tensors } = await readTables(folderTables(folder));
+    const config = JSON.parse(readFileSync(`${folder}/config.json`, "utf8"));
+    const { inferred, problems } = inspect({ name: folder, config: undefined, tensors });
+    assert.deepEqual(problems, [], name);
+    for (const key of inferred!.proved.filter((key) => key in config && key !== "quantization_config")) {
+      assert.deepEqual(inferred!.config[key], config[key], `${name}: ${key}`);
+    }
+    const method = (json: Readonly<Record<string, unknown>>) =>
+      (json.quantization_config as { quant_method?: string } | undefined)?.quant_method;
+    assert.equal(method(inferred!.config), method(config), name);
+    // How experts are chosen no shape tells, and so it is never among what is proved.
+    assert.ok(inferred!.assumed.includes("num_experts_per_tok") && inferred!.assumed.includes("n_group"));
+  }
+  for (const [name, how] of [["gptq_8", "GPTQ or AWQ"], ["ct_8_16", "compressed-tensors"]]) {
+    const { tensors } = await readTables(folderTables(`${own}coded/${name}`));
+    const { problems } = inspect({ name, config: undefined, tensors });
+    assert.match(problems[0], new RegExp(`packed by ${how} .*, which only config\\.json says how to read$`));
+  }
 });
 
 test("a model of published sizes is taken for that model, in what shapes do not tell", () => {
