@@ -151,7 +151,13 @@ export function floatMatrix(checkpoint: Checkpoint, weight: StoredTensor): Coded
   };
 }
 
-/** weight_scale: one for the matrix, one a row, or one for each group of a row; weight_g_idx orders groups. */
+/** Side of the blocks of the strategy "block", which is made for DeepSeek's own kernels. */
+const blockSide = 128;
+
+/**
+ * weight_scale: one for the matrix, one a row, one for each group of a row, or one for each block of 128x128;
+ * weight_g_idx orders groups.
+ */
 function scalesOf(
   checkpoint: Checkpoint,
   parts: MatrixParts,
@@ -163,16 +169,19 @@ function scalesOf(
   const scale = parts.needed(`${base}.weight_scale`, beside);
   const [scaleRows, nGroups] = scale.shape.length === 2 ? scale.shape : [scale.shape[0] ?? 1, 1];
   const isWhole = scaleRows === 1 && nGroups === 1;
+  const isBlocks = scaleRows === Math.ceil(rows / blockSide) && nGroups === Math.ceil(width / blockSide) &&
+    scaleRows !== rows;
   if (
-    !floats.includes(scale.dtype) || !(isWhole || scaleRows === rows) || !(nGroups >= 1 && nGroups <= width)
+    !floats.includes(scale.dtype) || !(isWhole || isBlocks || scaleRows === rows) ||
+    !(nGroups >= 1 && nGroups <= width)
   ) {
     throw new CheckpointError(
       scale.file,
-      `tensor ${scale.name} is ${scale.dtype} [${scale.shape}], floats for the matrix, its ${rows} rows or their groups are needed`,
+      `tensor ${scale.name} is ${scale.dtype} [${scale.shape}], floats for the matrix, its ${rows} rows, their groups or blocks are needed`,
     );
   }
   const order = checkpoint.tensors.get(`${base}.weight_g_idx`);
-  const groupSize = Math.ceil(width / nGroups);
+  const groupSize = isBlocks ? blockSide : Math.ceil(width / nGroups);
   let groupOf = Int32Array.from({ length: width }, (_, i) => Math.floor(i / groupSize));
   if (order !== undefined) {
     parts.check(order, ["I32"], [width]);
@@ -192,9 +201,12 @@ function scalesOf(
     groupOf,
     read(row, count) {
       const all = decode(scale.dtype as FloatDtype, parts.bytes(scale));
-      return isWhole
-        ? new Float32Array(count).fill(all[0])
-        : all.subarray(row * nGroups, (row + count) * nGroups);
+      if (isWhole) return new Float32Array(count).fill(all[0]);
+      if (!isBlocks) return all.subarray(row * nGroups, (row + count) * nGroups);
+      return Float32Array.from(
+        { length: count * nGroups },
+        (_, k) => all[Math.floor((row + Math.floor(k / nGroups)) / blockSide) * nGroups + k % nGroups],
+      );
     },
   };
 }

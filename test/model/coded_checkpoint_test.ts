@@ -198,6 +198,25 @@ test("a matrix of bytes or of e4m3 with a scale a row, or one for all, is what i
   }
 });
 
+test("a matrix of e4m3 with a scale for each block of 128x128 is what it stands for, edges included", () => {
+  const rows = 160, width = 288;
+  const e4m3 = table(rows, width, 3, 11);
+  const fp8 = {
+    dtype: "F8_E4M3",
+    shape: [rows, width],
+    bytes: Uint8Array.from(e4m3.flat(), (k) => [0x38, 0xb8, 0x40][k]),
+  };
+  const factors = Float32Array.from({ length: 6 }, (_, block) => 2 ** (block - 3));
+  const tensors: Tensors = {
+    "norm.weight": norm,
+    "x.weight": fp8,
+    "x.weight_scale": { dtype: "F32", shape: [2, 3], bytes: bytesOf(factors) },
+  };
+  const expected = e4m3.map((row, o) => row.map((k, i) => [1, -1, 2][k] * factors[3 * (o >> 7) + (i >> 7)]));
+  const settings = { quant_method: "compressed-tensors", format: "float-quantized" };
+  withCheckpoint(tensors, settings, (checkpoint) => assertDecodes(checkpoint, expected, null));
+});
+
 test("parts that are missing or of another shape, and variants that are not read, are refused by name", () => {
   const parts: Tensors = {
     "norm.weight": norm,
