@@ -18,9 +18,8 @@ import {
   type SpeculationOption,
 } from "./engine/speculation_option.ts";
 import { CheckpointError, UnsupportedError } from "./errors.ts";
-import { readFolderText } from "./folder_text.ts";
 import { type HubOptions, hubSettings } from "./hub_settings.ts";
-import { LanguageModel } from "./language_model.ts";
+import type { LanguageModel } from "./language_model.ts";
 import type { ModelText } from "./model_text.ts";
 import { parseGenerationConfig } from "./model/generation_config.ts";
 import {
@@ -169,7 +168,9 @@ export async function load(source: string, options: LoadOptions = {}): Promise<L
     onProgress: ({ stage, done, total }) => onProgress?.({ stage, done, total }),
   });
   try {
-    // Read while the Worker opens the weights.
+    // Imported and read while the Worker opens the weights.
+    const { readFolderText } = await import("./folder_text.ts");
+    const { LanguageModel } = await import("./language_model.ts");
     const text = await readFolderText(folder, cacheDirectory());
     const defaults = parseGenerationConfig(
       readModelJson(folder, "generation_config.json"),
@@ -220,6 +221,7 @@ async function openDraftModel(
   options: LoadOptions,
 ): Promise<void> {
   const folder = await folderOf(source, { ...options, onProgress: undefined });
+  const { readFolderText } = await import("./folder_text.ts");
   const draft = await readFolderText(folder, cacheDirectory());
   if (text !== null && draft !== null) {
     const id = firstDifference(text.tokenizer, draft.tokenizer);
