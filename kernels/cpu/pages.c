@@ -18,7 +18,7 @@
 // A chunk is one area of the system's book-keeping, of which a process may have 65,530.
 enum { STRIDE = 64 << 10, CHUNK = 32 << 20, PIECE = 1 << 20 };
 // A program that answers once and ends would gain nothing: moving begins after a while.
-enum { PATIENCE_MS = 1000, NAP_MS = 20 };
+enum { PATIENCE_MS = 1000, NAP_MS = 20, TURN_MS = 2 };
 
 struct pages {
   uint8_t *at;
@@ -33,10 +33,24 @@ struct pages {
 
 static bool is_stopped(pages *p) { return atomic_load_explicit(&p->is_stopped, memory_order_relaxed); }
 
-static void meet(const pages *p) {
-  for (size_t done = 0; done < p->bytes && !is_stopped((pages *)p); done += STRIDE) {
-    (void)*(const volatile uint8_t *)(p->at + done);
+// One file after the other: a model of many would otherwise have as many threads, which take the processors away
+// from whoever opens it.
+static atomic_bool is_meeting;
+
+static void meet(pages *p) {
+  while (atomic_exchange(&is_meeting, true)) {
+    if (is_stopped(p)) return;
+    os_nap(TURN_MS);
   }
+  guard g;
+  guard_push(&g);
+  if (!guard_caught(&g)) {  // the file became shorter: whoever needs those bytes will say so
+    for (size_t done = 0; done < p->bytes && !is_stopped(p); done += STRIDE) {
+      (void)*(const volatile uint8_t *)(p->at + done);
+    }
+  }
+  guard_pop(&g);
+  atomic_store(&is_meeting, false);
 }
 
 static void settle(pages *p, size_t bytes) {
@@ -74,12 +88,10 @@ static void move(pages *p) {
 static void run(void *context) {
   pages *p = context;
   os_thread_retire();
+  meet(p);
   guard g;
   guard_push(&g);
-  if (!guard_caught(&g)) {  // the file became shorter: whoever needs those bytes will say so
-    meet(p);
-    if (p->pending > 0) move(p);
-  }
+  if (!guard_caught(&g) && p->pending > 0) move(p);  // as above
   guard_pop(&g);
   if (p->copy) os_release(p->copy, p->copy_bytes);
   settle(p, p->pending);  // the ends that are less than a page, and what could not be moved
