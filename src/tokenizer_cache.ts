@@ -5,19 +5,11 @@
  */
 import { Buffer } from "node:buffer";
 import { createHash } from "node:crypto";
-import {
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from "node:fs";
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
 import { crc32 } from "node:zlib";
+import { ModelFile } from "./checkpoint/file.ts";
 import { Tokenizer } from "./text/tokenizer.ts";
 import { type ScannedTokenizer, scanTokenizerFile } from "./text/tokenizer_file.ts";
 import { packTokenizer, unpackTokenizer } from "./text/tokenizer_tables.ts";
@@ -54,14 +46,17 @@ export function readTokenizer(
 
 function readKept(path: string): ScannedTokenizer | null {
   try {
-    const status = statSync(path), { uid, mode } = status;
-    if (!status.isFile()) return null; // a pipe would wait for its other end
+    const { uid, mode } = statSync(path);
     // What others may write is not ours to trust. (Windows has neither number.)
     if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o022) !== 0)) return null;
-    // A copy that is no Buffer: its arrays grow, and lie where numbers may.
-    const bytes = new Uint8Array(readFileSync(path));
-    const tables = bytes.subarray(0, Math.max(0, bytes.length - sumBytes));
-    return sumOf([tables]).equals(bytes.subarray(tables.length)) ? unpackTokenizer(tables) : null;
+    const file = new ModelFile(path);
+    try {
+      const bytes = file.read(0, file.sizeBytes); // no Buffer: its arrays grow, and lie where numbers may
+      const tables = bytes.subarray(0, Math.max(0, bytes.length - sumBytes));
+      return sumOf([tables]).equals(bytes.subarray(tables.length)) ? unpackTokenizer(tables) : null;
+    } finally {
+      file.close();
+    }
   } catch {
     return null; // not there, not to be read, or not ours: the file itself says all of it
   }

@@ -72,8 +72,8 @@ function startWeb<M>(module: URL, { message, failed, ended }: Told<M>): WebWorke
 }
 
 function startNode<M>(module: URL, { message, failed, ended }: Told<M>) {
-  const { Worker } = process.getBuiltinModule("node:worker_threads");
-  const worker = new Worker(module);
+  const { SHARE_ENV, Worker } = process.getBuiltinModule("node:worker_threads");
+  const worker = new Worker(module, { env: SHARE_ENV } as object); // a copy takes longer, and asks for all variables
   worker.on("message", message);
   worker.on("error", (error) => failed((error as Error).message));
   worker.on("exit", ended);
