@@ -37,6 +37,24 @@ export function either(a: CharSet, b: CharSet): CharSet {
   return charSet([...a, ...b]);
 }
 
+/** Puts a set together from many: joining them one after the other would take the square of their number. */
+export class CharSetBuilder {
+  #ranges: number[] = [];
+  /** Ranges are merged once there are so many, as a class may name a large one over and over. */
+  #most = 4096;
+
+  add(set: CharSet): void {
+    for (const bound of set) this.#ranges.push(bound);
+    if (this.#ranges.length <= this.#most) return;
+    this.#ranges = [...charSet(this.#ranges)];
+    this.#most = 4096 + 2 * this.#ranges.length;
+  }
+
+  done(): CharSet {
+    return charSet(this.#ranges);
+  }
+}
+
 export function both(a: CharSet, b: CharSet): CharSet {
   const shared: number[] = [];
   for (let i = 0, j = 0; i < a.length && j < b.length;) {

@@ -9,7 +9,7 @@
  * before it calls itself.
  * @module
  */
-import { anyChar, type CharSet, charSet, either, without } from "./char_set.ts";
+import { anyChar, type CharSet, CharSetBuilder, without } from "./char_set.ts";
 import { chars, choice, type Expr, repeat, rule, type Rules, sequence, text } from "./expr.ts";
 import { limits } from "./limits.ts";
 import { Scanner } from "./scanner.ts";
@@ -159,15 +159,16 @@ class EbnfParser {
       const character = scanner.next();
       return (character === "\\" ? this.#escape() : character).codePointAt(0)!;
     };
-    let set: CharSet = [];
+    const builder = new CharSetBuilder();
     while (!scanner.take("]")) {
       const first = item();
       const isRange = scanner.peek() === "-" && scanner.peek(1) !== "]";
       if (isRange) scanner.next();
       const last = isRange ? item() : first;
       if (last < first) throw scanner.error("a range goes from one character to a later one");
-      set = either(set, charSet([first, last]));
+      builder.add([first, last]);
     }
+    const set = builder.done();
     return isNegated ? without(anyChar, set) : set;
   }
 

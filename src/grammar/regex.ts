@@ -4,7 +4,7 @@
  * the same as greedy ones.
  * @module
  */
-import { anyChar, type CharSet, charSet, charsOf, either, without } from "./char_set.ts";
+import { anyChar, type CharSet, charSet, CharSetBuilder, charsOf, either, without } from "./char_set.ts";
 import { chars, choice, type Expr, repeat, sequence } from "./expr.ts";
 import { limits } from "./limits.ts";
 import { Scanner } from "./scanner.ts";
@@ -165,12 +165,12 @@ class RegexParser {
   #charClass(): CharSet {
     const scanner = this.#scanner;
     const isNegated = scanner.take("^");
-    let set: CharSet = [];
+    const builder = new CharSetBuilder();
     while (!scanner.take("]")) {
       const first = this.#classItem();
       const isRange = scanner.peek() === "-" && scanner.peek(1) !== "]" && scanner.peek(1) !== "";
       if (!isRange) {
-        set = either(set, first);
+        builder.add(first);
         continue;
       }
       scanner.next();
@@ -178,8 +178,9 @@ class RegexParser {
       if (first[0] !== first[first.length - 1] || last[0] !== last[last.length - 1] || last[0] < first[0]) {
         throw scanner.error("a range goes from one character to a later one");
       }
-      set = either(set, charSet([first[0], last[0]]));
+      builder.add([first[0], last[0]]);
     }
+    const set = builder.done();
     return isNegated ? without(anyChar, set) : set;
   }
 

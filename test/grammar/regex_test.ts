@@ -166,3 +166,17 @@ test("patterns that explode are followed in bounded memory, or refused", () => {
     }
   }
 });
+
+test("a class of thousands of ranges is one character of them, or refused", () => {
+  const every3rd = Array.from({ length: 8000 }, (_, i) => String.fromCharCode(0x3400 + 3 * i)).join("");
+  for (const source of [`[${every3rd}]`, `[^${every3rd}]+`, `x[${every3rd}]{2}`]) {
+    try {
+      write(matcherOf(specOf(source), masks), mixedVocabulary, randomFrom(7), 20);
+    } catch (error) {
+      assert.ok(
+        error instanceof RequestError || /^nothing may follow/.test((error as Error).message),
+        `${error}`,
+      );
+    }
+  }
+});

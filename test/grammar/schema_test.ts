@@ -281,3 +281,12 @@ test("schemas that explode are compiled in bounded time, or refused", () => {
     }
   }
 });
+
+test("texts of any length are written out, alone and in an object", () => {
+  for (const length of [3999, 4000, 5000, 50_000]) {
+    const text = "xy".repeat(length / 2) + (length % 2 ? "x" : "");
+    assert.ok(accepts({ const: text }, text));
+    assert.ok(accepts({ properties: { a: { enum: [text] } }, required: ["a"] }, { a: text }));
+    assert.ok(!accepts({ const: text }, text + "x"));
+  }
+});
