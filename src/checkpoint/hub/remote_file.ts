@@ -121,6 +121,11 @@ export class RemoteFile {
 
 /** @throws {TransientError} more or fewer bytes come */
 async function* exactly(answer: HubAnswer, sizeBytes: number): AsyncGenerator<Uint8Array> {
+  const coding = answer.headers.get("content-encoding") ?? "identity";
+  if (coding !== "identity") {
+    await answer.discard();
+    throw new TransientError(`${answer.url.host} sends it in ${shown(coding)}, which was not asked for`);
+  }
   const claimed = answer.headers.get("content-length");
   if (claimed !== null && Number(claimed) !== sizeBytes) {
     await answer.discard();
