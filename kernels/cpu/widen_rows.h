@@ -5,6 +5,8 @@
 #include "weight_row.h"
 
 #ifdef __AVX2__
+enum { EIGHT_AHEAD = 4096 };  // bytes: the rows after these are read next
+
 // Lanes `first` to first + 7 of line j of a group, as codes; NF4 as levels.
 INLINE __m256i codes_of_eight(int format, const uint8_t *block, int half, int j, int first) {
   const __m256i *lines = (const __m256i *)(block + 4 * first);
@@ -43,50 +45,66 @@ INLINE void turn_eight(__m256i *a) {
   }
 }
 
-// Rows `row` to row + 7, `row` a multiple of 8, to[i * stride …].
-INLINE void widen_packed_eight(float *to, size_t stride, int format, const weight *w, int32_t row) {
-  const size_t row_blocks = (size_t)(w->width + T16_WIDTH - 1) / T16_WIDTH, block_bytes = t16_block_bytes(format);
-  const uint8_t *blocks = w->data + (size_t)(row / T16_ROWS) * row_blocks * block_bytes;
-  const int first = row % T16_ROWS, of_codes = format == NF4 ? INT8 : format;
-  for (int32_t start = 0; start < w->width; start += GROUP) {
-    const uint8_t *block = blocks + (size_t)(start / T16_WIDTH) * block_bytes;
-    const int half = start / GROUP % 2;
-    const uint8_t *scales = block + t16_scale_at(format, half, first);
-    __m256i codes[8];
-    UNROLL for (int j = 0; j < GROUP_LINES; j++) codes[j] = codes_of_eight(format, block, half, j, first);
-    turn_eight(codes);
-    float scale[8], min[8] = {0};
-    _mm256_storeu_ps(scale, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales)));
-    if (format == INT4A) _mm256_storeu_ps(min, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(scales + LINE))));
-    for (int i = 0; i < 8; i++) {
-      int8_t values[GROUP];
-      _mm256_storeu_si256((__m256i *)values, codes[i]);
-      for (int32_t k = 0; k < GROUP && start + k < w->width; k += 16) {
-        const int32_t left = w->width - start - k;
-        const f32x16 wide = values_of_codes(of_codes, values + k, splat16(scale[i]), splat16(min[i]));
-        store16(to + i * stride + start + k, left < 16 ? blend16(left, wide, zero16()) : wide);
-      }
+// 32 inputs of eight packed rows as f32: half of a block, lanes `first` to first + 7, to[i * stride …] up to the width,
+// whose rest is `left`.
+INLINE void widen_half_block(float *to, size_t stride, int format, const uint8_t *block, int half, int first, int32_t left) {
+  // What follows is fetched with the first eight of sixteen rows: the others lie in the same lines.
+  const int lines = (int)(t16_block_bytes(format) / LINE), begin = half == 0 ? 0 : lines / 2, end = half == 0 ? lines / 2 : lines;
+  for (int i = begin; first == 0 && i < end; i++) prefetch(block + EIGHT_AHEAD + i * LINE);
+
+  __m256i codes[8];
+  UNROLL for (int j = 0; j < GROUP_LINES; j++) codes[j] = codes_of_eight(format, block, half, j, first);
+  turn_eight(codes);
+  const __m256i zero = _mm256_set1_epi8((char)code_zero(format));
+  const uint8_t *scales = block + t16_scale_at(format, half, first);
+  float scale[8], min[8] = {0};
+  _mm256_storeu_ps(scale, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales)));
+  if (format == INT4A) _mm256_storeu_ps(min, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(scales + LINE))));
+  int8_t values[8][GROUP];
+  UNROLL for (int i = 0; i < 8; i++)
+    _mm256_storeu_si256((__m256i *)values[i], code_zero(format) == 0 ? codes[i] : _mm256_sub_epi8(codes[i], zero));
+  for (int i = 0; i < 8; i++) {
+    for (int32_t k = 0; k < GROUP && k < left; k += 16) {
+      // NF4's are levels already, and zero is taken off.
+      const f32x16 wide = values_of_codes(format == INT4A ? INT4A : INT8, values[i] + k, splat16(scale[i]), splat16(min[i]));
+      store16(to + i * stride + k, left - k < 16 ? blend16(left - k, wide, zero16()) : wide);
     }
   }
 }
+
+// Rows `row` to row + 7, `row` a multiple of 8, to[i * stride …].
+INLINE void widen_packed_eight(float *to, size_t stride, int format, const weight *w, int32_t row) {
+  const size_t row_blocks = (size_t)(w->width + T16_WIDTH - 1) / T16_WIDTH, block_bytes = t16_block_bytes(format);
+  const uint8_t *block = w->data + (size_t)(row / T16_ROWS) * row_blocks * block_bytes;
+  const int first = row % T16_ROWS;
+  for (int32_t start = 0; start < w->width; start += T16_WIDTH, block += block_bytes) {
+    const int32_t left = w->width - start;
+    widen_half_block(to + start, stride, format, block, 0, first, left);
+    if (left > GROUP) widen_half_block(to + start + GROUP, stride, format, block, 1, first, left - GROUP);
+  }
+}
+
+// Apart from their callers, whose sums want all the registers.
+typedef void (*widen_eight_fn)(float *to, size_t stride, const weight *w, int32_t row);
+#define WIDEN_EIGHT(name, format)                                                                               \
+  static __attribute__((noinline)) void widen_eight_##name(float *to, size_t stride, const weight *w, int32_t row) { \
+    widen_packed_eight(to, stride, format, w, row);                                                             \
+  }
+WIDEN_EIGHT(int8, INT8)
+WIDEN_EIGHT(int4, INT4)
+WIDEN_EIGHT(int4a, INT4A)
+WIDEN_EIGHT(int3, INT3)
+WIDEN_EIGHT(nf4, NF4)
+static const widen_eight_fn widen_eight_of[N_FORMATS] = {
+    [INT8] = widen_eight_int8, [INT4] = widen_eight_int4, [INT4A] = widen_eight_int4a, [INT3] = widen_eight_int3, [NF4] = widen_eight_nf4};
 #endif
 
 // Rows `first` to first + n, each as widen_row writes it, `stride` values apart.
 INLINE void widen_rows(float *to, size_t stride, const weight *w, int32_t first, int32_t n) {
   int32_t i = 0;
 #ifdef __AVX2__
-  for (; i + 8 <= n && (first + i) % 8 == 0; i += 8) {
-    float *rows = to + (size_t)i * stride;
-    switch (w->format) {
-    case INT8: widen_packed_eight(rows, stride, INT8, w, first + i); continue;
-    case INT4: widen_packed_eight(rows, stride, INT4, w, first + i); continue;
-    case INT4A: widen_packed_eight(rows, stride, INT4A, w, first + i); continue;
-    case INT3: widen_packed_eight(rows, stride, INT3, w, first + i); continue;
-    case NF4: widen_packed_eight(rows, stride, NF4, w, first + i); continue;
-    default: break;
-    }
-    break;
-  }
+  for (; widen_eight_of[w->format] && i + 8 <= n && (first + i) % 8 == 0; i += 8)
+    widen_eight_of[w->format](to + (size_t)i * stride, stride, w, first + i);
 #endif
   for (; i < n; i++) widen_row(to + (size_t)i * stride, w, first + i);
 }
