@@ -218,6 +218,7 @@ export class LanguageModel implements AsyncDisposable {
       const { engine, text, defaults } = this.#parts;
       const sampling = {
         ...resolveSampling(this.#bounded(prompt.options), { ...this.info, defaults }),
+        isRepeated: !prompt.reply.isForgotten,
         grammar: this.#grammar(source, prompt),
       };
       const draft = draftModelOf(prompt.options.speculative ?? defaults.speculative);

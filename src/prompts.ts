@@ -22,6 +22,8 @@ export interface Prompt {
     readonly thinking: boolean;
     readonly startsInThinking: boolean;
     readonly continuesThought?: boolean;
+    /** It begins with a thought, which the template leaves out of later turns. */
+    readonly isForgotten?: boolean;
     /** Calls may come; `opening` is what the prompt has written of the first. */
     readonly tools: (ToolsForm & { readonly opening: string }) | null;
   };
@@ -52,6 +54,7 @@ export class Prompts {
       thinking: template.thinks && opening === "" && (isInThought || !plan.continues),
       startsInThinking: isInThought,
       continuesThought: plan.continues && isInThought,
+      isForgotten: isInThought && template.forgetsThoughts,
       tools: syntax && { syntax, opening, tools: plan.tools, forced: plan.forced, oneCall: plan.oneCall },
     };
     return { tokens, reply, options: { ...generate, keepTokens }, dropped };

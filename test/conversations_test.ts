@@ -12,6 +12,7 @@ import {
   type Message,
   openaiHandler,
 } from "../mod.ts";
+import { serveModel } from "./clients/served.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "hadal-talks-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -109,6 +110,25 @@ test("after a restart a conversation goes on from disk, and says what it would h
   }
   await using plain = await open({ prefixCache: false });
   assert.deepEqual(texts(turns), texts(await converse(inProcess(plain), 2, 12)));
+});
+
+test("a reply whose thought later turns leave out is not kept for them, an answer is", async () => {
+  const served = await serveModel("thinker");
+  try {
+    const { model } = served;
+    const question: Message = { role: "user", content: "Why is the sea salty?" };
+    const goOn = async (prompt: readonly number[], reply: readonly number[]) => {
+      const { usage } = await model.complete([...prompt, ...reply, 60], { maxTokens: 1 });
+      return usage.cachedTokens;
+    };
+    const { tokens: prompt } = model.renderChat([question]);
+    const thought = await model.chat([question], { maxTokens: 20, ignoreEos: true });
+    assert.equal(await goOn(prompt, thought.tokens), prompt.length);
+    const said = await model.complete([...prompt, 70, 71], { maxTokens: 20, ignoreEos: true });
+    assert.equal(await goOn([...prompt, 70, 71], said.tokens), prompt.length + 22);
+  } finally {
+    await served.close();
+  }
 });
 
 test("eight conversations larger than the cache say what each says alone", async () => {

@@ -37,10 +37,11 @@ export class Background {
     return this.#settling.isEmpty;
   }
 
-  /** Once a reply has ended, it waits to be settled. */
+  /** Once a reply has ended, it waits to be settled; one whose thought is left out later is of no use to anybody. */
   remember(sequence: Sequence): void {
-    const { root, withMtp, length, nGenerated, nPrompt, stopToken } = sequence;
+    const { root, withMtp, length, nGenerated, nPrompt, stopToken, task } = sequence;
     if (root === null || nGenerated === 0 || this.#isStopped) return;
+    if (task.kind === "generate" && !task.sampling.isRepeated) return;
     const ids = [...sequence.tokens(0, length), ...(stopToken === null ? [] : [stopToken])];
     const tokens = Int32Array.from(ids.slice(0, this.#host.contextLength));
     this.#settling.add({ root, withMtp, tokens, nPrompt });

@@ -157,6 +157,8 @@ export interface Sampling {
   readonly contextShift: { readonly keepTokens: number } | null;
   /** Null computes one token after the other. */
   readonly speculative: Speculation | null;
+  /** Later turns repeat the reply: what the cache holds of it is made of use to them while nobody waits. */
+  readonly isRepeated: boolean;
   /** What the reply has to be; null for anything. */
   readonly grammar: GrammarSpec | null;
   /** Log-probabilities of the prompt's tokens, with this many likeliest beside each; null for none at all. */

@@ -147,6 +147,7 @@ export function resolveSampling(options: SamplingOptions, context: SamplingConte
     speculative: resolveSpeculation(
       options.speculative ?? (options.beam == null ? defaults.speculative : null) ?? "none",
     ),
+    isRepeated: true,
     grammar: null,
     promptLogprobs: promptLogprobs && Math.min(promptLogprobs, vocabSize),
     n,

@@ -33,6 +33,8 @@ const reserved = new Set(["messages", "tools", "add_generation_prompt", "bos_tok
 export class ChatTemplate {
   /** Replies may begin with a thought between `<think>` and `</think>`. */
   readonly thinks: boolean;
+  /** Earlier turns are written without their thoughts. */
+  readonly forgetsThoughts: boolean;
   /** How the model writes calls of tools; null where it was not taught to, or in a way that is not known. */
   readonly toolSyntax: ToolSyntax | null;
   readonly #format: ChatFormat | null;
@@ -43,6 +45,7 @@ export class ChatTemplate {
 
   private constructor(source: string, tokens: SentenceTokens, tokenizer: Tokenizer) {
     this.thinks = source.includes("<think>") || source.includes("</think>");
+    this.forgetsThoughts = !source.includes("reasoning_content");
     this.toolSyntax = toolSyntaxOf(source);
     this.#source = source;
     this.#tokens = tokens;
