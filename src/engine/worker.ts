@@ -1,6 +1,7 @@
 /**
  * That side of the Worker border: opens the model, then runs the loop while there is work. A step is
- * never interrupted; messages come in and go out between steps, at most every few milliseconds.
+ * never interrupted; messages come in and go out between steps, at most every few milliseconds. What nobody
+ * waits for is done once it has been quiet for a while.
  * @module
  */
 import type { VocabularyBytes } from "../grammar/vocabulary.ts";
@@ -18,9 +19,14 @@ const port = otherSide<ToWorker, FromWorker>();
  */
 const turnMs = 4;
 
+/** A request that follows the last one at once does not find an idle step under way. */
+const quietMs = 100;
+
 let opened: OpenEngine | null = null;
 let isRunning = false;
 let isClosing = false;
+/** Rings when it has been quiet for long enough. */
+let quiet: ReturnType<typeof setTimeout> | undefined;
 /** Tokens that nobody has been told of. */
 let untold: NumberedToken[] = [];
 
@@ -49,7 +55,7 @@ const report: Report = {
 };
 
 port.listen((message) => {
-  handle(message).catch((error) => post({ type: "failed", id: null, error: toWire(error) }));
+  handle(message).catch(failWhole);
 });
 
 /** Something is being imported: who comes meanwhile waits, so that messages are handled in their order. */
@@ -59,6 +65,10 @@ async function prepare(work: Promise<void>): Promise<void> {
   preparing = work;
   await work;
   if (preparing === work) preparing = null;
+}
+
+function failWhole(error: unknown): void {
+  post({ type: "failed", id: null, error: toWire(error) });
 }
 
 async function handle(message: ToWorker): Promise<void> {
@@ -146,22 +156,31 @@ async function submit(id: number, accept: () => void): Promise<void> {
   await run();
 }
 
-/** Steps until there is no work; only one of these loops is ever under way. */
-async function run(): Promise<void> {
+/**
+ * Steps until there is no work; only one of these loops is ever under way.
+ * @param isQuiet whether to do what nobody waits for, too
+ */
+async function run(isQuiet = false): Promise<void> {
   if (isRunning || opened === null) return;
   isRunning = true;
+  clearTimeout(quiet);
   const { engine } = opened;
   await betweenSteps(); // requests that came together start together
-  for (let turnedMs = performance.now(); engine.hasWork || engine.hasIdleWork;) {
-    if (engine.hasWork) engine.step();
-    else engine.idleStep();
+  for (let turnedMs = performance.now(); engine.hasWork || ((isQuiet || isClosing) && engine.hasIdleWork);) {
+    if (engine.hasWork) {
+      engine.step();
+      isQuiet = false;
+    } else engine.idleStep();
     if (engine.hasWork && performance.now() - turnedMs < turnMs) continue;
     tellTokens();
     await betweenSteps();
     turnedMs = performance.now();
   }
   isRunning = false;
-  if (!isClosing) return;
+  if (!isClosing) {
+    if (engine.hasIdleWork) quiet = setTimeout(() => run(true).catch(failWhole), quietMs);
+    return;
+  }
   engine.storeAll();
   opened.close();
   opened = null;
