@@ -87,11 +87,14 @@ async function write(
   signal: AbortSignal,
 ): Promise<WrittenSequence> {
   let isStopped = false, sum = 0, count = 0;
-  for await (const event of generation) {
+  for await (const events of generation) {
     if (signal.aborted) break;
-    sum += event.logprob;
-    count++;
-    isStopped = writer.push(event);
+    for (const event of events) {
+      sum += event.logprob;
+      count++;
+      isStopped = writer.push(event);
+      if (isStopped) break;
+    }
     if (isStopped) break;
   }
   const finish = await generation.finished;

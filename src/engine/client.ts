@@ -19,6 +19,7 @@ import {
   type PromptLogprob,
   type Sampling,
   type TokenEvent,
+  type ToldTokens,
   type ToWorker,
 } from "./protocol.ts";
 import { startThread, type Thread } from "./thread.ts";
@@ -34,7 +35,7 @@ export interface OpenProgress {
 
 /** Who waits for answers to a request. */
 interface Waiting {
-  onEvent?(event: TokenEvent): void;
+  onTokens?(tokens: ToldTokens): void;
   onPrompt?(logprobs: readonly PromptLogprob[]): void;
   onRows?(firstRow: number, values: Float32Array): void;
   onStats?(stats: EngineStats): void;
@@ -52,6 +53,9 @@ const neverBegun: Finish = {
   droppedTokens: 0,
   drafts: { drafted: 0, accepted: 0 },
 };
+
+const eventOf = (told: number | TokenEvent): TokenEvent =>
+  typeof told === "number" ? { token: told, logprob: NaN, top: [] } : told;
 
 /** A model in a Worker. */
 export class EngineClient {
@@ -145,7 +149,7 @@ export class EngineClient {
         return () => cancels[choice]();
       }));
     const waiting = sinks.map((sink): Waiting => ({
-      onEvent: (event) => sink.push(event),
+      onTokens: (tokens) => sink.push(tokens.map(eventOf)),
       onPrompt: (logprobs) => sink.prompt(logprobs),
       onFinished: (finish) => sink.finish(finish),
       onFailed: (error) => sink.fail(error),
@@ -309,7 +313,7 @@ export class EngineClient {
   #receive(message: FromWorker): void {
     switch (message.type) {
       case "tokens":
-        for (const { id, event } of message.tokens) this.#waiting.get(id)?.onEvent?.(event);
+        for (const [id, tokens] of message.tokens) this.#waiting.get(id)?.onTokens?.(tokens);
         return;
       case "prompt":
         return this.#waiting.get(message.id)?.onPrompt?.(message.logprobs);

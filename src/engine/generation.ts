@@ -4,14 +4,14 @@
  */
 import type { Finish, PromptLogprob, TokenEvent } from "./protocol.ts";
 
-/** The tokens of one request. They are kept until they are read, by one reader. */
-export class Generation implements AsyncIterable<TokenEvent> {
+/** The tokens of one request, together where they came together. They are kept until they are read, by one reader. */
+export class Generation implements AsyncIterable<readonly TokenEvent[]> {
   /** How it ended; rejects with what the request failed of. */
   readonly finished: Promise<Finish>;
   /** Of the prompt's tokens from the second one on, where they were asked for: all are here before a token is. */
   readonly promptLogprobs: PromptLogprob[] = [];
   readonly #cancel: () => void;
-  readonly #events: TokenEvent[] = [];
+  #events: TokenEvent[] = [];
   #wake: () => void = () => {};
   #ended = false;
   #isRead = false;
@@ -27,8 +27,8 @@ export class Generation implements AsyncIterable<TokenEvent> {
       this.#wake();
     };
     this.#cancel = start({
-      push: (event) => {
-        this.#events.push(event);
+      push: (events) => {
+        this.#events.push(...events);
         this.#wake();
       },
       prompt: (logprobs) => void this.promptLogprobs.push(...logprobs),
@@ -43,13 +43,14 @@ export class Generation implements AsyncIterable<TokenEvent> {
   }
 
   /** The tokens as they come. Leaving the loop early cancels the request. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<TokenEvent, void> {
+  async *[Symbol.asyncIterator](): AsyncGenerator<readonly TokenEvent[], void> {
     if (this.#isRead) throw new TypeError("Cannot read a reply twice: its tokens are not kept");
     this.#isRead = true;
     try {
       while (true) {
-        const arrived = this.#events.splice(0);
-        if (arrived.length > 0) yield* arrived;
+        const arrived = this.#events;
+        this.#events = [];
+        if (arrived.length > 0) yield arrived;
         else if (this.#ended) break;
         else await new Promise<void>((resolve) => this.#wake = resolve);
       }
@@ -62,7 +63,7 @@ export class Generation implements AsyncIterable<TokenEvent> {
 
 /** Where the other side of a generation puts what it learns. */
 export interface GenerationSink {
-  push(event: TokenEvent): void;
+  push(events: readonly TokenEvent[]): void;
   prompt(logprobs: readonly PromptLogprob[]): void;
   finish(finish: Finish): void;
   fail(error: Error): void;

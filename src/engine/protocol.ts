@@ -190,6 +190,9 @@ export interface NumberedToken {
   readonly event: TokenEvent;
 }
 
+/** A request's next tokens, bare ids where no log-probabilities were asked for: objects would be most of a message. */
+export type ToldTokens = (number | TokenEvent)[];
+
 /** Why a sequence ended. */
 export type FinishReason = "stop" | "length" | "cancelled";
 
@@ -352,11 +355,11 @@ export interface WireError {
   readonly fields: Readonly<Record<string, unknown>>;
 }
 
-/** From the Worker. One `tokens` message carries those of all requests since the one before, in order. */
+/** From the Worker. One `tokens` message carries those since the one before, by request. */
 export type FromWorker =
   | { readonly type: "progress"; readonly stage: string; readonly done: number; readonly total: number }
   | { readonly type: "opened"; readonly info: EngineInfo }
-  | { readonly type: "tokens"; readonly tokens: readonly NumberedToken[] }
+  | { readonly type: "tokens"; readonly tokens: ReadonlyMap<number, ToldTokens> }
   /** Some rows of the answer to `logits`, or the one row of `embed`. */
   | {
     readonly type: "rows";

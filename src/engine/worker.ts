@@ -7,16 +7,14 @@
 import type { VocabularyBytes } from "../grammar/vocabulary.ts";
 import type { Engine, Report } from "./engine.ts";
 import { type OpenEngine, openEngine } from "./open_engine.ts";
-import type { FromWorker, NumberedToken, ToWorker } from "./protocol.ts";
+import type { FromWorker, ToWorker } from "./protocol.ts";
 import { otherSide } from "./thread.ts";
+import { TokenOutbox } from "./token_outbox.ts";
 import { toWire } from "./wire_error.ts";
 
 const port = otherSide<ToWorker, FromWorker>();
 
-/**
- * Steps that are shorter run on until this much time has passed: a message costs both sides some 50 µs,
- * which a tiny model would spend on every token.
- */
+/** Steps that are shorter run on until this much time has passed; then messages are let in. */
 const turnMs = 4;
 
 /** A request that follows the last one at once does not find an idle step under way. */
@@ -27,8 +25,7 @@ let isRunning = false;
 let isClosing = false;
 /** Rings when it has been quiet for long enough. */
 let quiet: ReturnType<typeof setTimeout> | undefined;
-/** Tokens that nobody has been told of. */
-let untold: NumberedToken[] = [];
+const outbox = new TokenOutbox();
 
 /** Messages arrive in the order of what they tell. */
 function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
@@ -37,21 +34,25 @@ function post(message: FromWorker, transfer: ArrayBuffer[] = []): void {
 }
 
 function tellTokens(): void {
-  if (untold.length === 0) return;
-  const message: FromWorker = { type: "tokens", tokens: untold };
-  untold = [];
-  port.postMessage(message);
+  const tokens = outbox.take(performance.now());
+  if (tokens !== null) port.postMessage({ type: "tokens", tokens });
 }
 
 const report: Report = {
-  tokens: (tokens) => void untold.push(...tokens),
+  tokens: (tokens) => outbox.add(tokens),
   rows: (id, firstRow, values) => {
     const own = values.slice(); // what is transferred is lost here, and a backend may keep its memory
     post({ type: "rows", id, firstRow, values: own }, [own.buffer]);
   },
   prompt: (id, logprobs) => post({ type: "prompt", id, logprobs }),
-  finished: (id, finish) => post({ type: "finished", id, finish }),
-  failed: (id, error) => post({ type: "failed", id, error: toWire(error) }),
+  finished: (id, finish) => {
+    outbox.forget(id);
+    post({ type: "finished", id, finish });
+  },
+  failed: (id, error) => {
+    outbox.forget(id);
+    post({ type: "failed", id, error: toWire(error) });
+  },
 };
 
 port.listen((message) => {
@@ -171,8 +172,9 @@ async function run(isQuiet = false): Promise<void> {
       engine.step();
       isQuiet = false;
     } else engine.idleStep();
-    if (engine.hasWork && performance.now() - turnedMs < turnMs) continue;
-    tellTokens();
+    const nowMs = performance.now();
+    if (outbox.isDue(nowMs)) tellTokens();
+    if (engine.hasWork && nowMs - turnedMs < turnMs) continue;
     await betweenSteps();
     turnedMs = performance.now();
   }

@@ -46,7 +46,7 @@ async function converse(
   for (let turn = 0; turn < nTurns; turn++) {
     const options = { maxTokens: 20, temperature: seed % 2, seed, topLogprobs: 4, ignoreEos: true };
     const generation = engine.generate(prompt, resolveSampling(options, engine.info));
-    const events = await Array.fromAsync(generation);
+    const events = (await Array.fromAsync(generation)).flat();
     const { cachedTokens } = await generation.finished;
     turns.push({ events, nPrompt: prompt.length, cachedTokens });
     prompt = [...prompt, ...events.map(({ token }) => token), ...words(engine, seed + turn, 9)];

@@ -40,9 +40,9 @@ function greedy(engine: EngineClient, options: SamplingOptions = {}): Sampling {
   return resolveSampling({ maxTokens: 24, temperature: 0, ignoreEos: true, ...options }, engine.info);
 }
 
-async function tokensOf(events: AsyncIterable<{ token: number }>): Promise<number[]> {
+async function tokensOf(generation: AsyncIterable<readonly { token: number }[]>): Promise<number[]> {
   const tokens: number[] = [];
-  for await (const { token } of events) tokens.push(token);
+  for await (const events of generation) tokens.push(...events.map(({ token }) => token));
   return tokens;
 }
 
