@@ -2,7 +2,7 @@
  * The body of a request: bounded bytes, then UTF-8, then JSON, then the fields of a schema.
  * @module
  */
-import type { z } from "zod";
+import { z } from "zod";
 import { RequestError } from "../errors.ts";
 
 /**
@@ -14,10 +14,34 @@ export async function readBody<T extends z.ZodType>(
   schema: T,
   maxBytes: number,
 ): Promise<z.output<T>> {
-  const checked = schema.safeParse(parseJson(await readBytes(request, maxBytes)));
-  if (checked.success) return checked.data;
-  const [issue] = checked.error.issues;
-  const param = issue.path.join(".") || null;
+  return check(schema, parseJson(await readBytes(request, maxBytes))) as z.output<T>;
+}
+
+/**
+ * As `schema.parse`, which runs the schema of every field that might be there: of a hundred, a request has five,
+ * and the first token waits for all of them.
+ */
+function check(schema: z.ZodType, body: unknown): unknown {
+  const isPlain = schema instanceof z.ZodObject && !schema.def.catchall && !schema.def.checks?.length;
+  if (!isPlain || typeof body !== "object" || body === null || Array.isArray(body)) {
+    return checked(schema, body, []);
+  }
+  const fields: Record<string, unknown> = {};
+  for (const [name, field] of Object.entries<z.ZodType>(schema.shape)) {
+    const isGiven = Object.hasOwn(body, name);
+    if (isGiven || field._zod.optin !== "optional") {
+      fields[name] = checked(field, (body as Record<string, unknown>)[name], [name]);
+    }
+  }
+  return fields;
+}
+
+/** @param path of the value in the body */
+function checked(schema: z.ZodType, value: unknown, path: readonly string[]): unknown {
+  const { success, data, error } = schema.safeParse(value);
+  if (success) return data;
+  const [issue] = error.issues;
+  const param = [...path, ...issue.path].join(".") || null;
   const problem = issue.message.replace(/^Invalid input: /, "");
   throw new RequestError(`Cannot read ${param ?? "the body"}: ${problem}`, { param });
 }
@@ -32,14 +56,19 @@ async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array
   if (Number(request.headers.get("content-length")) > maxBytes) throw tooLarge();
   const chunks: Uint8Array[] = [];
   let sizeBytes = 0;
+  const reader = request.body?.getReader(); // a loop over the body itself takes Deno several times as long
   try {
-    for await (const chunk of request.body ?? []) {
-      sizeBytes += chunk.length;
-      if (sizeBytes > maxBytes) throw tooLarge();
-      chunks.push(chunk);
+    for (let read = await reader?.read(); read && !read.done; read = await reader?.read()) {
+      sizeBytes += read.value.length;
+      if (sizeBytes > maxBytes) break;
+      chunks.push(read.value);
     }
-  } catch (error) {
-    throw error instanceof RequestError ? error : new RequestError("Cannot read the body: it ended early");
+  } catch {
+    throw new RequestError("Cannot read the body: it ended early");
+  }
+  if (sizeBytes > maxBytes) {
+    await reader?.cancel();
+    throw tooLarge();
   }
   const bytes = new Uint8Array(sizeBytes);
   let end = 0;

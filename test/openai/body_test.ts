@@ -34,6 +34,31 @@ test("what is no JSON object with the right fields is refused by name", async ()
   assert.equal((await refusal("[".repeat(500) + "]".repeat(500))).status, 400);
 });
 
+test("fields are read as their schema as a whole reads them, whichever are there", async () => {
+  const fields = {
+    a: z.string(),
+    b: z.number().nullish().transform((value) => value ?? undefined),
+    c: z.boolean().default(true),
+    d: z.unknown().refine((value) => value === 0, "it is not supported yet").nullish(),
+  };
+  const schemas = [
+    z.object(fields),
+    z.looseObject(fields),
+    z.strictObject(fields),
+    z.object(fields).refine(({ a }) => a !== "x", "an x"),
+  ];
+  const bodies = [{}, { a: "x" }, { a: "", b: null, c: false, d: 0 }, { a: 1, b: 1 }, { a: "", e: 1 }];
+  for (const schema of schemas) {
+    for (const body of [...bodies, { a: "", b: "1" }, { a: "", d: 1 }, [], null]) {
+      const request = new Request("http://localhost/", { method: "POST", body: JSON.stringify(body) });
+      const expected = schema.safeParse(body);
+      const read = await readBody(request, schema, 1000).catch((error) => error);
+      if (expected.success) assert.equal(JSON.stringify(read), JSON.stringify(expected.data));
+      else assert.equal(read.param, expected.error.issues[0].path.join(".") || null);
+    }
+  }
+});
+
 test("a body that nests without end is refused before anything walks it, brackets in strings aside", async () => {
   const nested = (depth: number) => `{"size": 1, "list": ${"[".repeat(depth)}${"]".repeat(depth)}}`;
   assert.match((await refusal(nested(100_000), 1e6)).message, /nests more than 256 deep/);
