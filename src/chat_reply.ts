@@ -128,7 +128,7 @@ export class ChatReply implements AsyncIterable<ReplyPart>, Promise<WholeReply>,
   readonly [Symbol.toStringTag] = "ChatReply";
   readonly #abort = new AbortController();
   readonly #whole: Promise<WholeReply>;
-  readonly #unread: ReplyPart[] = [];
+  #unread: ReplyPart[] = [];
   #isDone = false;
   #isTaken = false;
   /** Wakes the reader that waits for the next part. */
@@ -143,8 +143,10 @@ export class ChatReply implements AsyncIterable<ReplyPart>, Promise<WholeReply>,
     this.#whole = (async () => {
       try {
         return await write(emit, signal ? AbortSignal.any([signal, this.#abort.signal]) : this.#abort.signal);
-      } finally {
+      } catch (error) {
         this.cancel(); // when one choice failed, the others go on in vain
+        throw error;
+      } finally {
         this.#isDone = true;
         this.#wake();
       }
@@ -154,18 +156,27 @@ export class ChatReply implements AsyncIterable<ReplyPart>, Promise<WholeReply>,
 
   /** Ends the reply within one step of the model; harmless when it has ended. */
   cancel(): void {
-    this.#abort.abort();
+    if (!this.#isDone) this.#abort.abort();
   }
 
   /** The parts as they are written, handed out once; leaving the loop cancels the reply. */
   async *[Symbol.asyncIterator](): AsyncGenerator<ReplyPart, void, void> {
+    for await (const parts of this.batches()) {
+      for (const part of parts) yield part;
+    }
+  }
+
+  /** The same, those together that were there together: fewer turns of the loop for who passes on many replies. */
+  async *batches(): AsyncGenerator<readonly ReplyPart[], void, void> {
     if (this.#isTaken) throw new TypeError("Cannot iterate a reply twice: its parts are handed out once");
     this.#isTaken = true;
     try {
       while (true) {
-        while (this.#unread.length > 0) yield this.#unread.shift()!;
-        if (this.#isDone) break;
-        await new Promise<void>((wake) => this.#wake = wake);
+        const parts = this.#unread;
+        this.#unread = [];
+        if (parts.length > 0) yield parts;
+        else if (this.#isDone) break;
+        else await new Promise<void>((wake) => this.#wake = wake);
       }
       await this.#whole;
     } finally {

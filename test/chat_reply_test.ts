@@ -35,6 +35,21 @@ test("a reply is iterated for its parts, awaited for the whole, or both in any o
   assert.equal((await reply).text, "abc");
 });
 
+test("parts that were written together are handed out together", async () => {
+  const part = (text: string): ReplyPart => ({ type: "text", text, tokens: [], choice: 0 });
+  const reply = new ChatReply(async (emit) => {
+    emit(part("a"));
+    emit(part("b"));
+    await pause(5);
+    emit(part("c"));
+    return { text: "abc" } as WholeReply;
+  });
+  const batches = [];
+  for await (const parts of reply.batches()) batches.push(parts.map(({ text }) => text));
+  assert.deepEqual(batches, [["a", "b"], ["c"]]);
+  await assert.rejects(reply.batches().next(), TypeError);
+});
+
 test("parts are handed out once", async () => {
   const reply = writing(["a"]);
   await partsOf(reply);

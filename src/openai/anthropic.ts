@@ -162,15 +162,15 @@ async function* eventsOf(
   written: Promise<WholeReply>,
   frame: object,
   nPrompt: number,
-): AsyncGenerator<unknown> {
+): AsyncGenerator<object[]> {
   const usage = usageOf({ promptTokens: nPrompt, cachedTokens: 0, completionTokens: 0 });
   const message = { ...frame, content: [], stop_reason: null, stop_sequence: null, usage };
-  const parts = await begun(reply);
-  yield { type: "message_start", message };
+  const batches = await begun(reply.batches());
+  yield [{ type: "message_start", message }];
   let index = -1, open: string | null = null;
-  for await (const part of parts) {
+  function* eventsOfPart(part: ReplyPart): Generator<object> {
     const block = part.type + (part.call?.index ?? "");
-    if (part.text === "" && (block === open || (open !== null && part.call === undefined))) continue;
+    if (part.text === "" && (block === open || (open !== null && part.call === undefined))) return;
     if (block !== open) {
       if (open !== null) yield { type: "content_block_stop", index };
       open = block;
@@ -178,10 +178,13 @@ async function* eventsOf(
     }
     if (part.text !== "") yield { type: "content_block_delta", index, delta: deltaOf(part) };
   }
-  if (open !== null) yield { type: "content_block_stop", index };
+  for await (const parts of batches) yield parts.flatMap((part) => [...eventsOfPart(part)]);
+  if (open !== null) yield [{ type: "content_block_stop", index }];
   const whole = await written;
-  yield { type: "message_delta", delta: endOf(whole), usage: usageOf(whole.usage) };
-  yield { type: "message_stop" };
+  yield [
+    { type: "message_delta", delta: endOf(whole), usage: usageOf(whole.usage) },
+    { type: "message_stop" },
+  ];
 }
 
 function emptyBlock({ type, call }: ReplyPart): object {

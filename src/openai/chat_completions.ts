@@ -62,7 +62,7 @@ async function* chunksOf(
   frame: object,
   includeUsage: boolean | undefined,
   showsReasoning: boolean,
-): AsyncGenerator<unknown> {
+): AsyncGenerator<object[]> {
   const chunk = (
     index: number,
     delta: object,
@@ -76,19 +76,21 @@ async function* chunksOf(
   const role = { role: "assistant", content: "" };
   const begun = new Set<number>();
   const calls = new Set<string>(); // whose name was told
-  for await (const part of reply) {
-    const { choice, logprobs } = part;
-    if (part.type === "reasoning" && !showsReasoning) continue;
-    if (!begun.has(choice)) yield chunk(choice, role);
+  const chunksOfPart = (part: ReplyPart): object[] => {
+    const { type, choice, logprobs } = part;
+    if (type === "reasoning" && !showsReasoning) return [];
+    const next = chunk(choice, deltaOf(part, calls), logprobs);
+    if (begun.has(choice)) return [next];
     begun.add(choice);
-    yield chunk(choice, deltaOf(part, calls), logprobs);
-  }
+    return [chunk(choice, role), next];
+  };
+  for await (const parts of reply.batches()) yield parts.flatMap(chunksOfPart);
   const whole = await reply;
-  for (const [index, choice] of whole.choices.entries()) {
-    if (!begun.has(index)) yield chunk(index, role);
-    yield chunk(index, {}, undefined, finishOf(choice));
-  }
-  if (includeUsage) yield { ...frame, choices: [], usage: usageOf(whole) };
+  yield whole.choices.flatMap((choice, index) => {
+    const last = chunk(index, {}, undefined, finishOf(choice));
+    return begun.has(index) ? [last] : [chunk(index, role), last];
+  });
+  if (includeUsage) yield [{ ...frame, choices: [], usage: usageOf(whole) }];
 }
 
 function deltaOf({ type, text, call, choice }: ReplyPart, calls: Set<string>): object {

@@ -2,7 +2,7 @@
  * POST /v1/completions: one or many raw prompts in, their continuations out.
  * @module
  */
-import type { ChatReply, PromptTokenLogprob, TokenLogprob, WholeReply } from "../chat_reply.ts";
+import type { ChatReply, PromptTokenLogprob, ReplyPart, TokenLogprob, WholeReply } from "../chat_reply.ts";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Client } from "./access.ts";
@@ -81,14 +81,14 @@ async function* chunksOf(
   n: number,
   frame: object,
   includeUsage = false,
-): AsyncGenerator<unknown> {
+): AsyncGenerator<object[]> {
   const chunk = (index: number, text: string, logprobs: object | null, finish: string | null) => ({
     ...frame,
     choices: [{ index, text, logprobs, finish_reason: finish }],
     ...(includeUsage ? { usage: null } : {}),
   });
   const textLengths = new Map<number, number>();
-  for await (const { item: part, from } of merge(replies)) {
+  const chunkOf = (part: ReplyPart, from: number): object => {
     const index = from * n + part.choice;
     const before = textLengths.get(index);
     const echo = before === undefined ? echoes[from] : noEcho;
@@ -98,18 +98,21 @@ async function* chunksOf(
       part.logprobs,
       (before ?? 0) + echo.text.length,
     );
-    yield chunk(index, text, logprobs, null);
     textLengths.set(index, (before ?? 0) + text.length);
+    return chunk(index, text, logprobs, null);
+  };
+  for await (const { item: parts, from } of merge(replies.map((reply) => reply.batches()))) {
+    yield parts.map((part) => chunkOf(part, from));
   }
   const wholes = await Promise.all(replies);
-  for (const [prompt, { choices, promptLogprobs: ofPrompt = [] }] of wholes.entries()) {
-    for (const [k, choice] of choices.entries()) {
+  yield wholes.flatMap(({ choices, promptLogprobs: ofPrompt = [] }, prompt) =>
+    choices.map((choice, k) => {
       const index = prompt * n + k;
       const echo = textLengths.has(index) ? noEcho : echoes[prompt];
-      yield chunk(index, echo.text, echo.logprobs(ofPrompt), choice.finishReason);
-    }
-  }
-  if (includeUsage) yield { ...frame, choices: [], usage: usageOf(...wholes) };
+      return chunk(index, echo.text, echo.logprobs(ofPrompt), choice.finishReason);
+    })
+  );
+  if (includeUsage) yield [{ ...frame, choices: [], usage: usageOf(...wholes) }];
 }
 
 /** Items of several streams as they come, with the stream they came from. */

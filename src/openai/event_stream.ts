@@ -2,6 +2,7 @@
  * Server-sent events as the APIs stream them.
  * @module
  */
+import { setInterval } from "node:timers";
 import { apiError } from "./errors.ts";
 
 /** How an API words its events. */
@@ -35,68 +36,74 @@ export function typedEvents(error: (thrown: unknown) => { readonly type: string 
 export interface EventStreamOptions {
   /** Those of chat and text completions by default. */
   readonly form?: EventForm;
-  /** A quiet stream sends a comment so often: Bun closes a response that is quiet for 10 s. */
+  /** A stream that is quiet for so long sends a comment: Bun closes a response that is quiet for 10 s. */
   readonly keepAliveMs?: number;
 }
 
 /**
  * Answers with a stream of events. It waits for the first one, so that a request that fails at once
  * still gets a status of its own, but no longer than `keepAliveMs`. Events are taken as the client
- * reads them.
+ * reads them, and those that are there together are one piece: to write one costs the system more than all that
+ * came before.
+ * @param batches events that came together
  * @param cancel called when the client goes away (a generator's own `return` would wait for its next
  *   event), and when the events fail
  */
 export async function eventStream(
-  events: AsyncIterable<unknown>,
+  batches: AsyncIterable<readonly unknown[]>,
   cancel: () => void,
   { form = completionEvents, keepAliveMs = 5000 }: EventStreamOptions = {},
 ): Promise<Response> {
-  const iterator = events[Symbol.asyncIterator]();
+  const iterator = batches[Symbol.asyncIterator]();
   let next = iterator.next();
+  let whenQuiet: () => void;
+  const quiet = setInterval(() => whenQuiet(), keepAliveMs);
   try {
-    await untilSettledOr(keepAliveMs, next);
+    await Promise.race([next, new Promise<void>((resolve) => whenQuiet = resolve)]);
   } catch (error) {
+    clearInterval(quiet);
     cancel();
     throw error;
   }
+
   const encoder = new TextEncoder();
   let isGone = false; // then nothing can be sent, and nothing is wrong
   const body = new ReadableStream<Uint8Array>({
+    start(controller) {
+      whenQuiet = () => controller.desiredSize! > 0 && controller.enqueue(encoder.encode(": keep-alive\n\n"));
+    },
     async pull(controller) {
-      const send = (line: string) => isGone || controller.enqueue(encoder.encode(`${line}\n\n`));
+      const send = (...lines: string[]) => {
+        if (!isGone && lines.length > 0) controller.enqueue(encoder.encode(lines.join("\n\n") + "\n\n"));
+        quiet.refresh();
+        return lines.length > 0;
+      };
+      const end = (...lines: string[]) => {
+        send(...lines, ...(form.end === null ? [] : [form.end]));
+        clearInterval(quiet);
+        if (!isGone) controller.close();
+      };
       try {
-        const event = await untilSettledOr(keepAliveMs, next);
-        if (event === undefined) return void send(": keep-alive");
-        if (!event.done) {
+        while (true) {
+          const { done, value } = await next;
+          if (done) return end();
           next = iterator.next();
           next.catch(() => {}); // read by the next pull, if there is one
-          return void send(form.event(event.value));
+          if (send(...value.map(form.event))) return; // a batch may be empty
         }
       } catch (error) {
         cancel();
-        send(form.error(error));
+        end(form.error(error));
       }
-      if (form.end !== null) send(form.end);
-      if (!isGone) controller.close();
     },
     cancel() {
       isGone = true;
+      clearInterval(quiet);
       cancel();
     },
   });
   const headers = { "content-type": "text/event-stream; charset=utf-8", "cache-control": "no-cache" };
   return new Response(body, { headers });
-}
-
-/** @returns what the promise gives, or undefined if it takes longer than `ms` */
-async function untilSettledOr<T>(ms: number, promise: Promise<T>): Promise<T | undefined> {
-  let timer: ReturnType<typeof setTimeout>;
-  const late = new Promise<undefined>((resolve) => timer = setTimeout(resolve, ms, undefined));
-  try {
-    return await Promise.race([promise, late]);
-  } finally {
-    clearTimeout(timer!);
-  }
 }
 
 /**

@@ -203,21 +203,20 @@ function wholeResponse(frame: Frame, whole: WholeReply, items: readonly Item[]) 
   };
 }
 
-async function* numbered(events: AsyncIterable<object>): AsyncGenerator<object> {
+async function* numbered(batches: AsyncIterable<readonly object[]>): AsyncGenerator<object[]> {
   let number = 0;
-  for await (const event of events) yield { ...event, sequence_number: number++ };
+  for await (const events of batches) yield events.map((event) => ({ ...event, sequence_number: number++ }));
 }
 
 /** The response as begun, its items piece by piece, the response as it ended. */
-async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object> {
-  const parts = await begun(reply);
-  yield { type: "response.created", response: frame };
-  yield { type: "response.in_progress", response: frame };
+async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object[]> {
+  const batches = await begun(reply.batches());
+  yield [{ type: "response.created", response: frame }, { type: "response.in_progress", response: frame }];
   const items: Item[] = [];
   let index: number | null = null; // of the reply's calls
-  for await (const part of parts) {
+  function* eventsOfPart(part: ReplyPart): Generator<object> {
     let item = items.at(-1);
-    if (part.text === "" && item !== undefined && part.call === undefined) continue;
+    if (part.text === "" && item !== undefined && part.call === undefined) return;
     if (item?.type !== part.type || (part.call !== undefined && part.call.index !== index)) {
       if (item !== undefined) yield* endItem(item, items.length - 1);
       index = part.call?.index ?? null;
@@ -225,23 +224,21 @@ async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object>
       yield* beginItem(item, items.length - 1);
     }
     item.text += part.text;
-    if (part.text === "") continue;
+    if (part.text === "") return;
     const at = { item_id: item.id, output_index: items.length - 1 };
     yield { type: deltas[item.type], ...at, ...contentOf(item), delta: part.text };
   }
+  for await (const parts of batches) yield parts.flatMap((part) => [...eventsOfPart(part)]);
   const last = items.at(-1);
-  if (last !== undefined) yield* endItem(last, items.length - 1);
+  if (last !== undefined) yield [...endItem(last, items.length - 1)];
   if (last === undefined || last.type === "reasoning") {
     const message = itemFrom({ type: "text", text: "" }); // a reply that calls nothing always has a message
     items.push(message);
-    yield* beginItem(message, items.length - 1);
-    yield* endItem(message, items.length - 1);
+    yield [...beginItem(message, items.length - 1), ...endItem(message, items.length - 1)];
   }
   const ended = wholeResponse(frame, await reply, items);
-  yield {
-    type: ended.status === "incomplete" ? "response.incomplete" : "response.completed",
-    response: ended,
-  };
+  const type = ended.status === "incomplete" ? "response.incomplete" : "response.completed";
+  yield [{ type, response: ended }];
 }
 
 const deltas = {

@@ -83,15 +83,18 @@ async function answer(
   outgoing: ServerResponse,
 ): Promise<void> {
   const gone = new AbortController();
-  outgoing.on("close", () => gone.abort());
+  outgoing.on("close", () => outgoing.writableFinished || gone.abort());
   const request = requestOf(incoming, gone.signal);
   const response = request === null
     ? errorResponse(problemOf(incoming))
     : await handler(request, { address: server.address() });
   outgoing.writeHead(response.status, [...response.headers].flat());
-  for await (const chunk of response.body ?? []) {
-    if (gone.signal.aborted) return; // leaving the loop cancels the body
-    if (!outgoing.write(chunk)) await drained(outgoing, gone.signal);
+  const reader = response.body?.getReader(); // a loop over the stream itself takes Deno several times as long
+  const leave = () => void reader?.cancel().catch(() => {});
+  gone.signal.addEventListener("abort", leave);
+  if (gone.signal.aborted) leave();
+  for (let read = await reader?.read(); read && !read.done; read = await reader?.read()) {
+    if (!outgoing.write(read.value)) await drained(outgoing, gone.signal);
   }
   outgoing.end();
 }
@@ -148,8 +151,8 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | nu
   const { url = "", method = "GET", rawHeaders } = incoming;
   if (!url.startsWith("/") || forbidden.test(method)) return null;
   try {
-    const headers = new Headers();
-    for (let i = 0; i < rawHeaders.length; i += 2) headers.append(rawHeaders[i], rawHeaders[i + 1]);
+    const headers: [string, string][] = [];
+    for (let i = 0; i < rawHeaders.length; i += 2) headers.push([rawHeaders[i], rawHeaders[i + 1]]);
     const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from<Uint8Array>(incoming);
     // The target alone decides the path: a Host header has no part in it.
     return new Request(

@@ -7,17 +7,30 @@ const nothing = () => {};
 
 test("events become data lines that end with [DONE]", async () => {
   async function* events() {
-    yield { text: "two\nlines" };
-    yield { n: 2 };
+    yield [{ text: "two\nlines" }];
+    yield [{ n: 2 }];
   }
   const response = await eventStream(events(), nothing);
   assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
   assert.equal(await response.text(), 'data: {"text":"two\\nlines"}\n\ndata: {"n":2}\n\ndata: [DONE]\n\n');
 });
 
+test("events that came together are sent as one piece, and what comes of nothing as none", async () => {
+  async function* batches() {
+    yield [];
+    yield [1, 2];
+    yield [];
+    yield [3];
+  }
+  const pieces: string[] = [];
+  const decoder = new TextDecoder();
+  for await (const bytes of (await eventStream(batches(), nothing)).body!) pieces.push(decoder.decode(bytes));
+  assert.deepEqual(pieces, ["data: 1\n\ndata: 2\n\n", "data: 3\n\n", "data: [DONE]\n\n"]);
+});
+
 test("an error before the first event is thrown, a later one is an event", async () => {
   async function* failsAfter(count: number) {
-    for (let i = 0; i < count; i++) yield i;
+    for (let i = 0; i < count; i++) yield [i];
     throw new RequestError("Cannot go on: no", { code: "stuck" });
   }
   await assert.rejects(eventStream(failsAfter(0), nothing), RequestError);
@@ -30,7 +43,7 @@ test("an error before the first event is thrown, a later one is an event", async
 test("a quiet stream is kept alive by comments", async () => {
   async function* slow() {
     await new Promise((resolve) => setTimeout(resolve, 500));
-    yield 1;
+    yield [1];
   }
   const text = await (await eventStream(slow(), nothing, { keepAliveMs: 50 })).text();
   assert.match(text, /^(: keep-alive\n\n){3,9}data: 1\n\ndata: \[DONE\]\n\n$/);
@@ -40,7 +53,7 @@ test("events are taken as they are read, and a reader that leaves cancels", asyn
   let taken = 0;
   let isCancelled = false;
   async function* many() {
-    while (true) yield ++taken;
+    while (true) yield [++taken];
   }
   const response = await eventStream(many(), () => isCancelled = true);
   const reader = response.body!.getReader();
