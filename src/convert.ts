@@ -62,11 +62,17 @@ async function writeGgufFile(
   options: ConvertOptions,
 ): Promise<void> {
   const config = parseConfig(checkpoint.config, checkpoint.configFile ?? join(source, "config.json"));
-  const keys = ggufKeysOf(config, checkpoint.config, basename(resolve(source)).replace(/\.gguf$/, ""));
+  const keys = ggufKeysOf(config, checkpoint.config, nameOf(resolve(source)));
   for (const [key, value] of tokenizerKeys(source, config)) keys.set(key, value);
   const tensors = planGgufTensors(checkpoint, config, options.type ?? "auto");
   const totalBytes = tensors.reduce((sum, tensor) => sum + ggufBytes(tensor), 0);
   await writeGguf(path, keys, tensors, counter(totalBytes, options));
+}
+
+/** What a model is called: as its file, its folder, or on the hub whose cache the folder is in. */
+function nameOf(path: string): string {
+  const [, onHub] = /[\/\\]models--[^\/\\]+?--([^\/\\]+)[\/\\]snapshots[\/\\][^\/\\]+$/.exec(path) ?? [];
+  return onHub ?? basename(path).replace(/(?:-\d{5}-of-\d{5})?\.gguf$/, "");
 }
 
 /** For a model that knows token ids only, which of them begin and end a text. */

@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import type { GgufValue } from "../../src/checkpoint/gguf_metadata.ts";
-import { openGguf } from "../../src/checkpoint/gguf.ts";
-import { writeGguf } from "../../src/checkpoint/write_gguf.ts";
 import { convert } from "../../src/convert.ts";
-import { parseConfig } from "../../src/model/config.ts";
-import { planGgufTensors } from "../../src/model/gguf_export.ts";
-import { openModel } from "../../src/model/open_model.ts";
 import { commit, type Hub, modelId, withHub } from "../checkpoint/hub/hub_server.ts";
+import { writeGgufModel } from "../model/gguf_parts.ts";
 import { runHadal } from "./run_hadal.ts";
 
 const model = fileURLToPath(new URL("../golden/v2lite", import.meta.url));
@@ -27,43 +23,6 @@ function bytesAsked(hub: Hub): number {
   );
 }
 
-/** Writes the small model with the keys changed, whole or in parts. @returns bytes before the weights */
-async function writeModel(
-  place: string,
-  stem: string,
-  changes: ReadonlyMap<string, GgufValue>,
-  parts = 1,
-): Promise<number> {
-  const plain = join(place, "plain.gguf");
-  await convert(model, plain);
-  const { metadata, close } = openGguf(plain);
-  close();
-  rmSync(plain);
-  const checkpoint = openModel(model);
-  let headerBytes = 0;
-  try {
-    const tensors = planGgufTensors(checkpoint, parseConfig(checkpoint.config, model), "auto");
-    const share = Math.ceil(tensors.length / parts);
-    for (let part = 0; part < parts; part++) {
-      const number = (value: number): GgufValue => ({ type: "u16", value });
-      const split: [string, GgufValue][] = [["split.no", number(part)], ["split.count", number(parts)]];
-      const keys = new Map<string, GgufValue>([
-        ...(part === 0 ? [...metadata, ...changes] : []),
-        ...(parts > 1 ? split : []),
-      ]);
-      const [i, n] = [part + 1, parts].map((value) => String(value).padStart(5, "0"));
-      const path = join(place, parts === 1 ? `${stem}.gguf` : `${stem}-${i}-of-${n}.gguf`);
-      let weights = 0;
-      const own = tensors.slice(part * share, (part + 1) * share);
-      await writeGguf(path, keys, own, (bytes) => weights += bytes);
-      headerBytes += statSync(path).size - weights;
-    }
-  } finally {
-    checkpoint.close();
-  }
-  return headerBytes;
-}
-
 test("a hub's GGUF with a vocabulary of 129,280 tokens is told by its header, read in growing ranges", async () => {
   const place = mkdtempSync(join(tmpdir(), "hadal-test-"));
   try {
@@ -76,7 +35,7 @@ test("a hub's GGUF with a vocabulary of 129,280 tokens is told by its header, re
       ["tokenizer.ggml.tokens", words(129_280, (i) => `token${i}`)],
       ["tokenizer.ggml.merges", words(127_741, (i) => `to ken${i}`)],
     ]);
-    const headerBytes = await writeModel(place, "v2", vocabulary);
+    const headerBytes = await writeGgufModel(model, place, "v2", vocabulary);
     assert.ok(headerBytes > 4_000_000, `${headerBytes}`);
     await withHub({ "v2.gguf": readFileSync(join(place, "v2.gguf")) }, async (hub) => {
       const env = { HF_ENDPOINT: hub.url, HF_HOME: hub.cache };
@@ -101,7 +60,7 @@ test("a hub's GGUF with a vocabulary of 129,280 tokens is told by its header, re
 test("of several quantisations on a hub one is named, split ones are told whole, and nothing else is read", async () => {
   const place = mkdtempSync(join(tmpdir(), "hadal-test-"));
   try {
-    await writeModel(place, "tiny-F32", new Map(), 3);
+    await writeGgufModel(model, place, "tiny-F32", new Map(), 3);
     await convert(model, join(place, "tiny-bf16.gguf"), { type: "BF16" });
     const files = Object.fromEntries(
       readdirSync(place).map((name) => [`gguf/${name}`, readFileSync(join(place, name))]),
