@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync, truncateSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { CheckpointError } from "../../src/errors.ts";
 import type { Backend } from "../../src/backend/backend.ts";
 import { everyBackend } from "../backends.ts";
 import { type Random, randomFrom } from "./random.ts";
@@ -137,6 +138,22 @@ onEach((name) => `${name} attends to the copy of a block as to the block itself`
     ops.copyBlock(cache, 1, 1);
   }
 });
+
+onEach(
+  (name) => `${name} names a file that is cut short between its header and its weights`,
+  (ops, random) => {
+    for (const keptBytes of [0, 4096, 4 * 64 * 256 - 1]) {
+      const stored = random.stored(64, 256, "F32");
+      truncateSync(stored.file, keptBytes);
+      assert.throws(() => ops.loadWeight(stored, "auto"), (error) => {
+        assert.ok(error instanceof CheckpointError, `${error}`);
+        assert.ok(error.message.includes(`Cannot read ${stored.file}: `), error.message);
+        return true;
+      });
+    }
+  },
+  backends.slice(1),
+);
 
 onEach(
   (name) => `${name} reports a file that is cut short after it was mapped, and goes on`,

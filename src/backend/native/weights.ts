@@ -2,7 +2,8 @@
  * Weights of a kernel library: used as they lie in their mapped files, or repacked.
  * @module
  */
-import { UnsupportedError } from "../../errors.ts";
+import { statSync } from "node:fs";
+import { CheckpointError, UnsupportedError } from "../../errors.ts";
 import type { WeightFormat } from "../../tensor/dtype.ts";
 import { checkedProduct } from "../../tensor/checked.ts";
 import { weightBytes } from "../../tensor/packed_format.ts";
@@ -83,10 +84,25 @@ function checkedFormats(stored: StoredMatrix, format: "auto" | WeightFormat) {
 function mapped(device: NativeDevice, stored: StoredMatrix, format: number): number {
   if (stored.pieces) return decodedWeight(device, stored, format);
   const { file, offset, rows, width, scale } = stored;
-  const data = device.map(file);
-  const scaleData = scale ? device.map(scale.file) : 0;
   const { weight_create } = device.calls;
-  return device.checked(weight_create(data, offset, scaleData, scale?.offset ?? 0, format, rows, width));
+  try {
+    const data = device.map(file);
+    const scaleData = scale ? device.map(scale.file) : 0;
+    return device.checked(weight_create(data, offset, scaleData, scale?.offset ?? 0, format, rows, width));
+  } catch (error) {
+    for (const part of scale ? [stored, scale] : [stored]) checkLength(part);
+    throw error;
+  }
+}
+
+/** @throws {CheckpointError} a file that held these bytes when its header was read, and does not any more */
+function checkLength({ name, file, offset, sizeBytes }: StoredMatrix): void {
+  const heldBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  if (heldBytes >= offset + sizeBytes) return;
+  throw new CheckpointError(
+    file,
+    `it became shorter: tensor ${name} ends at byte ${offset + sizeBytes}, the file holds ${heldBytes}`,
+  );
 }
 
 /** {@link Backend.loadVector} */
