@@ -8,8 +8,7 @@
 //   Q6_K  128 bytes of low and 64 of high bits; 16 signed scales, one for each 16 values; f16 d
 //                                                         (code - 32) * (d * scale)
 //
-// All are read in groups of 32 values, 8 of a long block. A group's scale is a float here; the second one is that
-// of the group's upper half in Q6_K, and in Q4_K what is added.
+// All are read in groups of 32 values, 8 of a long block.
 #ifndef HADAL_GGUF_H
 #define HADAL_GGUF_H
 #include "device.h"
@@ -18,8 +17,10 @@
 
 INLINE int gguf_zero(int format) { return format == Q4_0 ? 8 : format == Q6_K ? 32 : 0; }
 
+// What a group's codes are multiplied by. Then in Q4_K what is added; in Q6_K whole numbers that the codes of the
+// first and of the second half are multiplied by before.
 typedef struct {
-  float scale, second;
+  float scale, first, second;
 } gguf_scales;
 
 INLINE float f16_at(const uint8_t *from) {
@@ -30,18 +31,17 @@ INLINE float f16_at(const uint8_t *from) {
 
 INLINE gguf_scales scales_of_gguf(int format, const uint8_t *block, int group) {
   if (format == Q6_K) {
-    const float d = f16_at(block + 208);
     const int8_t *scales = (const int8_t *)block + 192 + 2 * group;
-    return (gguf_scales){d * (float)scales[0], d * (float)scales[1]};
+    return (gguf_scales){f16_at(block + 208), scales[0], scales[1]};
   }
   const float d = f16_at(block);
-  if (format != Q4_K) return (gguf_scales){d, 0};
+  if (format != Q4_K) return (gguf_scales){.scale = d};
   const float least = f16_at(block + 2);
   const uint8_t *bits = block + 4 + group % 4;
   const int is_late = group >= 4;
   const int scale = is_late ? (bits[8] & 15) | (bits[0] >> 6) << 4 : bits[0] & 63;
   const int min = is_late ? bits[8] >> 4 | (bits[4] >> 6) << 4 : bits[4] & 63;
-  return (gguf_scales){d * (float)scale, -(least * (float)min)};
+  return (gguf_scales){.scale = d * (float)scale, .first = -least * (float)min};
 }
 
 #ifdef __AVX2__

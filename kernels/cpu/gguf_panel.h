@@ -1,46 +1,47 @@
 // Products of GGUF's blocks (gguf.h) with activations that are rounded to int8 in groups of 32 (int8.h).
 //
-// A group's dot product is exact in int32; one fma for each group, in ascending order, adds it to the output. Q6_K
-// has one for each half of a group, Q4_K a second one for the minimum. So the result is the same on every
-// instruction set that has fma, and a row's result does not depend on the rows beside it.
+// A group's dot product is exact in int32, with Q6_K's scales of its halves too; one fma for each group, in
+// ascending order, adds it to the output, in Q4_K followed by one for the minimum. So the result is the same on
+// every instruction set that has fma, and a row's result does not depend on the rows beside it.
 //
 // A panel holds a stretch of sixteen weight rows as T16's lines (t16.h) of bytes: for each group 8 lines of codes,
-// taken from zero where they do not fit half a byte, a line of f32 scales and a line of the second ones.
+// taken from zero where they do not fit half a byte, then the lines of its gguf_scales, as f32.
 #ifndef HADAL_GGUF_PANEL_H
 #define HADAL_GGUF_PANEL_H
 #include "gguf_rows.h"
 #include "packed.h"
-#include "widen_rows.h"
 
-enum { PANEL_GROUP_LINES = GROUP_LINES + 2, PANEL_GROUP_BYTES = PANEL_GROUP_LINES * LINE };
+enum { SCALES_AT = GROUP_LINES * LINE, PANEL_GROUP_BYTES = SCALES_AT + 3 * LINE };
 
 INLINE bool has_small_codes(int format) { return format == Q4_0 || format == Q4_K; }
 INLINE int gguf_tile_rows(int format) { return has_small_codes(format) ? SMALL_ROWS : WIDE_ROWS; }
 
 // Lays out columns k to k + width, whole blocks, of `valid` rows from `first` on; what is past them is not used.
 INLINE void lay_out(int format, uint8_t *panel, const weight *w, int32_t first, int valid, int32_t k, int32_t width) {
-  const size_t start = gguf_row_bytes(format, k);
+  const size_t start = gguf_row_bytes(format, k), bytes = (size_t)gguf_bytes(format);
   const int32_t groups = width / GROUP, block_groups = gguf_width(format) / GROUP;
-#if HAS_GGUF_ROWS
+#if HAS_GGUF_LINES
   for (int part = 0; part < 2 && 8 * part < valid; part++) {
     const uint8_t *row[8];
     eight_rows(row, w, first + 8 * part, valid - 8 * part);
     uint8_t *to = panel + 32 * part;
     size_t at = start;
-    for (int32_t begin = 0; begin < groups; begin += block_groups, at += (size_t)gguf_bytes(format)) {
+    for (int32_t begin = 0; begin < groups; begin += block_groups, at += bytes) {
       const gguf_heads heads = heads_of_eight(format, row, at);
-      UNROLL for (int group = 0; group < block_groups; group++, to += PANEL_GROUP_BYTES) {
-        __m256i codes[8];
-        UNROLL for (int i = 0; i < 8; i++) {
-          codes[i] = codes_of_gguf(format, row[i] + at, group);
-          if (format == Q6_K) codes[i] = _mm256_sub_epi8(codes[i], _mm256_set1_epi8(32));
+      UNROLL for (int stretch = 0; stretch < block_groups / stretch_groups(format); stretch++) {
+        __m256i turned[MOST_TURNED];
+        turn_stretch(format, turned, row, at, stretch);
+        UNROLL for (int g = 0; g < stretch_groups(format); g++, to += PANEL_GROUP_BYTES) {
+          UNROLL for (int j = 0; j < GROUP_LINES; j++) {
+            __m256i codes = line_of_eight(format, turned, g, j / 4, j % 4);
+            if (format == Q6_K) codes = _mm256_sub_epi8(codes, _mm256_set1_epi8(32));
+            _mm256_store_si256((__m256i *)(to + j * LINE), codes);
+          }
+          const eight_scales of = scales_of_eight(format, &heads, stretch_groups(format) * stretch + g);
+          _mm256_store_ps((float *)(to + SCALES_AT), of.scale);
+          if (format >= Q4_K) _mm256_store_ps((float *)(to + SCALES_AT + LINE), of.first);
+          if (format == Q6_K) _mm256_store_ps((float *)(to + SCALES_AT + 2 * LINE), of.second);
         }
-        turn_eight(codes);
-        UNROLL for (int j = 0; j < GROUP_LINES; j++) _mm256_store_si256((__m256i *)(to + j * LINE), codes[j]);
-        __m256 scale, second;
-        scales_of_eight(format, &heads, group, &scale, &second);
-        _mm256_store_ps((float *)(to + GROUP_LINES * LINE), scale);
-        _mm256_store_ps((float *)(to + (GROUP_LINES + 1) * LINE), second);
       }
     }
   }
@@ -55,8 +56,8 @@ INLINE void lay_out(int format, uint8_t *panel, const weight *w, int32_t first, 
       if (format == Q6_K) for (int c = 0; c < GROUP; c++) codes[c] = (int8_t)(codes[c] - 32);
       for (int j = 0; j < GROUP_LINES; j++) memcpy(to + j * LINE + 4 * lane, codes + 4 * j, 4);
       const gguf_scales of = scales_of_gguf(format, block, i % block_groups);
-      memcpy(to + GROUP_LINES * LINE + 4 * lane, &of.scale, sizeof of.scale);
-      memcpy(to + (GROUP_LINES + 1) * LINE + 4 * lane, &of.second, sizeof of.second);
+      const float all[] = {of.scale, of.first, of.second};
+      for (int i = 0; i < 3; i++) memcpy(to + SCALES_AT + i * LINE + 4 * lane, all + i, sizeof *all);
     }
   }
 #endif
@@ -69,26 +70,23 @@ typedef struct {
   size_t out_stride;
   const uint8_t *const *x;
   const uint8_t *panel;
+  const uint8_t *next;  // what is fetched meanwhile, a like share with each group; or NULL
   int32_t k, width;
   size_t padded;
   int valid;
 } gguf_tile;
 
-// Adds lines `begin` to `end` of a group to the totals.
-INLINE void add_lines(int format, int n_rows, const uint8_t *group, int begin, int end, const uint8_t *const *x, const group_scale *of_x,
-                      f32x16 scale, f32x16 *total) {
+// The dot products of lines `begin` to `end` of a group, one half of it or all.
+INLINE void dot_lines(int format, int n_rows, const uint8_t *group, int begin, int end, const uint8_t *const *x, const group_scale *of_x,
+                      f32x16 *dot) {
   const bool is_small = has_small_codes(format);
   const int zero = is_small ? gguf_zero(format) : 0;
   small_sum small[MOST_PACKED_ROWS];
   i32x16 wide[MOST_PACKED_ROWS];
   UNROLL for (int r = 0; r < n_rows; r++) {
-    int32_t sum_x = of_x[r].sum;
-    if (format == Q6_K) {  // of these lines alone
-      sum_x = 0;
-      for (int i = 4 * begin; i < 4 * end; i++) sum_x += (int8_t)x[r][i];
-    }
-    if (is_small) small[r] = small_start(zero, sum_x);
-    else wide[r] = wide_start(sum_x);
+    const int16_t *of_half = of_x[r].pairs[begin / 4];
+    if (is_small) small[r] = small_start(zero, of_x[r].sum);
+    else wide[r] = wide_start(end - begin == GROUP_LINES ? of_x[r].sum : of_half[0] + of_half[1]);
   }
   UNROLL for (int j = begin; j < end; j++) {
     const line codes = load_line(group + j * LINE);
@@ -101,10 +99,7 @@ INLINE void add_lines(int format, int n_rows, const uint8_t *group, int begin, i
       else wide[r] = wide_dot(wide[r], values, four);
     }
   }
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    const i32x16 dot = is_small ? small_total(small[r], zero, of_x[r].sum) : wide[r];
-    total[r] = fma16(to_f32x16(dot), mul16(scale, splat16(of_x[r].scale)), total[r]);
-  }
+  UNROLL for (int r = 0; r < n_rows; r++) dot[r] = to_f32x16(is_small ? small_total(small[r], zero, of_x[r].sum) : wide[r]);
 }
 
 INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
@@ -114,7 +109,8 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
     const float *so_far = t.out + (size_t)r * t.out_stride;
     total[r] = t.k == 0 ? zero16() : t.valid == T16_ROWS ? load16(so_far) : load16_part(so_far, t.valid);
   }
-  const uint8_t *group = t.panel;
+  const uint8_t *group = t.panel, *next = t.next;
+  const size_t group_share = (size_t)(T16_ROWS * gguf_bytes(format) * GROUP / gguf_width(format));
   for (int32_t k = t.k; k < t.k + t.width; k += GROUP, group += PANEL_GROUP_BYTES) {
     group_scale of_x[MOST_PACKED_ROWS];
     const uint8_t *x[MOST_PACKED_ROWS];
@@ -122,16 +118,22 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
       x[r] = t.x[r] + k;
       memcpy(of_x + r, t.x[r] + t.padded + (size_t)(k / GROUP) * sizeof *of_x, sizeof *of_x);
     }
-    const f32x16 scale = load16(group + GROUP_LINES * LINE);
-    if (format != Q6_K) {
-      add_lines(format, n_rows, group, 0, GROUP_LINES, x, of_x, scale, total);
-    } else {
-      add_lines(format, n_rows, group, 0, GROUP_LINES / 2, x, of_x, scale, total);
-      add_lines(format, n_rows, group, GROUP_LINES / 2, GROUP_LINES, x, of_x, load16(group + (GROUP_LINES + 1) * LINE), total);
+    if (next) {
+      UNROLL for (size_t line = 0; line < group_share; line += LINE) prefetch(next + line);
+      next += group_share;
     }
+    const f32x16 scale = load16(group + SCALES_AT);
+    f32x16 dot[MOST_PACKED_ROWS], second[MOST_PACKED_ROWS];
+    dot_lines(format, n_rows, group, 0, format == Q6_K ? GROUP_LINES / 2 : GROUP_LINES, x, of_x, dot);
+    if (format == Q6_K) {  // whole numbers below 2^24, so that nothing is rounded
+      dot_lines(format, n_rows, group, GROUP_LINES / 2, GROUP_LINES, x, of_x, second);
+      const f32x16 of_first = load16(group + SCALES_AT + LINE), of_second = load16(group + SCALES_AT + 2 * LINE);
+      UNROLL for (int r = 0; r < n_rows; r++) dot[r] = fma16(second[r], of_second, mul16(dot[r], of_first));
+    }
+    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(dot[r], mul16(scale, splat16(of_x[r].scale)), total[r]);
     if (format != Q4_K) continue;
-    const f32x16 second = load16(group + (GROUP_LINES + 1) * LINE);
-    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(second, splat16(of_x[r].scale * (float)of_x[r].sum), total[r]);
+    const f32x16 least = load16(group + SCALES_AT + LINE);
+    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(least, splat16(of_x[r].scaled_sum), total[r]);
   }
   UNROLL for (int r = 0; r < n_rows; r++) {
     float *to = t.out + (size_t)r * t.out_stride;

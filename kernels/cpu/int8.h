@@ -7,8 +7,24 @@
 // A rounded row: int8 values, padded with zeros to blocks of T16_WIDTH, then a group_scale for each group.
 typedef struct {
   int32_t sum;  // of the group's int8 values
-  float scale;
+  float scale, scaled_sum;
+  int16_t pairs[2][2];  // of each half, of the first two and of the last two of every four values
 } group_scale;
+
+INLINE group_scale scale_of_group(const uint8_t *values, float scale) {
+  group_scale of = {.scale = scale};
+#ifdef __AVX2__
+  const __m256i twos = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_loadu_si256((const __m256i *)values));
+  const __m256i fours = _mm256_add_epi16(twos, _mm256_shuffle_epi32(twos, 0x4e)), all = _mm256_add_epi16(fours, _mm256_shuffle_epi32(fours, 0xb1));
+  const int32_t halves[2] = {_mm256_extract_epi32(all, 0), _mm256_extract_epi32(all, 4)};
+  memcpy(of.pairs, halves, sizeof halves);
+#else
+  for (int i = 0; i < GROUP; i++) of.pairs[i / 16][i / 2 % 2] += (int8_t)values[i];
+#endif
+  of.sum = of.pairs[0][0] + of.pairs[0][1] + of.pairs[1][0] + of.pairs[1][1];
+  of.scaled_sum = scale * (float)of.sum;
+  return of;
+}
 
 static inline size_t padded_width(int32_t width) { return (size_t)(width + T16_WIDTH - 1) / T16_WIDTH * T16_WIDTH; }
 static inline size_t rounded_bytes(int32_t width) { return padded_width(width) / GROUP * (GROUP + sizeof(group_scale)); }
@@ -28,13 +44,8 @@ INLINE void round_groups(uint8_t *row, const float *x, int32_t width, int32_t be
     const bool is_finite = largest <= FLT_MAX;
     const f32x16 inverse = splat16(127 / largest), none = zero16();
     const bool is_zero = !is_finite || !(127 / largest <= FLT_MAX);  // below 4e-37 rounds to zero
-    f32x16 sum = none;
-    for (int h = 0; h < 2; h++) {
-      const f32x16 value = is_zero ? none : round16(mul16(half[h], inverse));
-      store16_i8(row + start + 16 * h, value);
-      sum = add16(sum, value);
-    }
-    scales[start / GROUP] = (group_scale){(int32_t)reduce_add16(sum), is_finite ? largest / 127 : NAN};
+    for (int h = 0; h < 2; h++) store16_i8(row + start + 16 * h, is_zero ? none : round16(mul16(half[h], inverse)));
+    scales[start / GROUP] = scale_of_group(row + start, is_finite ? largest / 127 : NAN);
   }
 }
 

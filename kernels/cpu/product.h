@@ -164,12 +164,11 @@ static void multiply_gguf(float *out, size_t out_stride, const activations *a, c
   const size_t row_bytes = rounded_bytes(w->width);
   const int format = w->format;
 #if HAS_GGUF_ROWS
-  if (a->n <= MOST_DIRECT_ROWS) {
-    for (int32_t c = 0; c < count; c += DIRECT_WEIGHT_ROWS) {
-      const int valid = count - c < DIRECT_WEIGHT_ROWS ? count - c : DIRECT_WEIGHT_ROWS;
-      for (int32_t i = 0; i < a->n; i++)
-        gguf_rows_of[format](out + (size_t)i * out_stride + c, a->rounded + row_of(a, i) * row_bytes, w, first + c, valid);
-    }
+  if (a->n <= FEW_ROWS) {
+    const uint8_t *x[FEW_ROWS];
+    for (int32_t r = 0; r < a->n; r++) x[r] = a->rounded + row_of(a, r) * row_bytes;
+    for (int32_t c = 0; c < count; c += DIRECT_WEIGHT_ROWS)
+      gguf_rows_of[format](a->n, out + c, out_stride, x, w, first + c, count - c < DIRECT_WEIGHT_ROWS ? count - c : DIRECT_WEIGHT_ROWS);
     return;
   }
 #endif
@@ -178,6 +177,8 @@ static void multiply_gguf(float *out, size_t out_stride, const activations *a, c
     gguf_tile t = {.out_stride = out_stride, .panel = panel, .padded = padded_width(w->width), .valid = count - c < T16_ROWS ? count - c : T16_ROWS};
     for (int32_t k = 0; k < w->width; k += K_BLOCK) {
       t.k = k, t.width = block_width(w->width, k);
+      // What follows these rows, in the order of the file.
+      t.next = w->data + (size_t)(first + c + T16_ROWS) * gguf_row_bytes(format, w->width) + T16_ROWS * gguf_row_bytes(format, k);
       lay_out_of[format](panel, w, first + c, t.valid, k, t.width);
       for (int32_t tile = 0; tile < tiles; tile++) {
         const int32_t from = (int32_t)((int64_t)a->n * tile / tiles), n = (int32_t)((int64_t)a->n * (tile + 1) / tiles) - from;
@@ -185,6 +186,7 @@ static void multiply_gguf(float *out, size_t out_stride, const activations *a, c
         for (int32_t r = 0; r < n; r++) x[r] = a->rounded + row_of(a, from + r) * row_bytes;
         t.x = x, t.out = out + (size_t)from * out_stride + c;
         gguf_tile_of[format](n, &t);
+        t.next = NULL;
       }
     }
   }

@@ -54,10 +54,11 @@ INLINE void widen_gguf_part(float *to, int format, const weight *w, int32_t row,
     int8_t codes[GROUP];
     gguf_codes(codes, format, block, group);
     const gguf_scales of = scales_of_gguf(format, block, group);
-    const f32x16 first = mul16(sub16(load16_i8(codes), zero), splat16(of.scale));
-    const f32x16 second = mul16(sub16(load16_i8(codes + 16), zero), splat16(format == Q6_K ? of.second : of.scale));
-    store16(to, format == Q4_K ? add16(first, splat16(of.second)) : first);
-    store16(to + 16, format == Q4_K ? add16(second, splat16(of.second)) : second);
+    for (int half = 0; half < 2; half++) {
+      const float scale = format == Q6_K ? of.scale * (half ? of.second : of.first) : of.scale;
+      const f32x16 values = mul16(sub16(load16_i8(codes + 16 * half), zero), splat16(scale));
+      store16(to + 16 * half, format == Q4_K ? add16(values, splat16(of.first)) : values);
+    }
   }
 }
 
