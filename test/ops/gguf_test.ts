@@ -4,12 +4,10 @@
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import type { Backend, Tensor } from "../../src/backend/backend.ts";
 import { blockFormats, blocksOf } from "../../src/tensor/block_format.ts";
-import { roundToEven } from "../../src/tensor/round.ts";
 import { cpuBackends } from "../backends.ts";
-import { join } from "../join.ts";
-import type { Random } from "./random.ts";
+import { assertSameInCompany, type RowCase } from "./company.ts";
+import { assertMultipliesRounded } from "./rounded.ts";
 import { attend, attentionShape } from "./sequences.ts";
 import { assertClose, assertSameBits, type Case, opTest, reference, resultOf, type Values } from "./suite.ts";
 
@@ -72,54 +70,15 @@ for (const format of blockFormats) {
 const single = await cpuBackends({ threads: 1, exact: false });
 const double = await cpuBackends({ threads: 2, exact: false });
 
-/** The nearest of 127 steps either way of a group's largest magnitude, all in f32. */
-function roundActivations(x: Float32Array): Float64Array {
-  const rounded = new Float64Array(x.length);
-  for (let start = 0; start < x.length; start += 32) {
-    const group = x.subarray(start, start + 32);
-    const largest = group.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-    const inverse = Math.fround(127 / largest), step = Math.fround(largest / 127);
-    group.forEach((value, i) => rounded[start + i] = roundToEven(Math.fround(value * inverse)) * step);
-  }
-  return rounded;
-}
-
 for (const format of blockFormats) {
   test(`linear with ${format} blocks multiplies rounded activations by what the blocks stand for`, async () => {
-    for (
-      const [rows, width, outputs] of [[1, 2048, 19], [2, 256, 8], [3, 512, 33], [11, 1280, 16]] as const
-    ) {
-      const seed = `${rows} ${width} ${outputs}`;
-      const act: Case = (ops, random) => {
-        const w = random.weight(outputs, width, format);
-        return ops.linear(random(rows, width), w);
-      };
-      const parts: Case = (ops, random) => {
-        const w = random.weight(outputs, width, format);
-        const ones = new Float32Array(width * width);
-        for (let i = 0; i < width; i++) ones[i * width + i] = 1;
-        return [ops.linear(ops.upload(ones, width), w), random(rows, width)];
-      };
-      const [columns, x] = await resultOf(reference, parts, seed);
-      const rounded = roundActivations(x as Float32Array);
-      for (const target of [...single, ...double]) {
-        const [found] = await resultOf(target, act, seed);
-        for (let at = 0; at < rows * outputs; at++) {
-          const row = Math.floor(at / outputs), output = at % outputs;
-          let sum = 0, magnitude = 0;
-          for (let i = 0; i < width; i++) {
-            const product = rounded[row * width + i] * columns[i * outputs + output];
-            sum += product, magnitude += Math.abs(product);
-          }
-          const error = Math.abs(found[at] - sum);
-          assert.ok(error <= 1e-6 * magnitude, `${seed} on ${target.name}: ${error} from ${sum}`);
-        }
-      }
+    for (const shape of [[1, 2048, 19], [2, 256, 8], [3, 512, 33], [11, 1280, 16]] as const) {
+      await assertMultipliesRounded([...single, ...double], format, shape);
     }
   });
 }
 
-const cases: Record<string, (ops: Backend, random: Random) => (x: Tensor) => Tensor> = {};
+const cases: Record<string, RowCase> = {};
 for (const format of blockFormats) {
   cases[`linear with ${format} blocks`] = (ops, random) => {
     const w = random.weight(70, 1280, format);
@@ -131,39 +90,12 @@ for (const format of blockFormats) {
   };
 }
 
-const nRows = 33;
-
-function inParts(
-  make: (ops: Backend, random: Random) => (x: Tensor) => Tensor,
-  sizes: readonly number[],
-): Case {
-  return (ops, random) => {
-    const act = make(ops, random);
-    const values = random.values(nRows * 1280);
-    return sizes.map((size) => {
-      const out: Float32Array[] = [];
-      for (let row = 0; row < nRows; row += size) {
-        const mark = ops.mark();
-        out.push(ops.read(act(ops.upload(values.subarray(row * 1280, (row + size) * 1280), 1280))));
-        ops.release(mark);
-      }
-      return join(out);
-    });
-  };
-}
-
 for (const [name, make] of Object.entries(cases)) {
   let everywhere: Values | null = null;
   for (const [i, target] of single.entries()) {
     test(`${name} and int8 activations on ${target.name} gives a row the same bits in any company`, async () => {
       const sizes = [1, 2, 3, 4, 5, 8, 17, 33];
-      const [expected] = await resultOf(target, inParts(make, [1]), name);
-      for (const threads of [target, double[i]]) {
-        const found = await resultOf(threads, inParts(make, sizes), name);
-        for (const [at, size] of sizes.entries()) {
-          assertSameBits([found[at]], [expected], `${size} rows at once on ${threads.name}`);
-        }
-      }
+      const expected = await assertSameInCompany([target, double[i]], name, make, 33, 1280, sizes);
       if (target.name.includes("portable")) {
         // It rounds each product before it is added, as a baseline x86-64 must; a half may then round otherwise.
         if (everywhere) assertClose([expected], [everywhere], 0.02);

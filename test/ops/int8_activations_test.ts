@@ -5,8 +5,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { packedFormats } from "../../src/tensor/packed_format.ts";
-import { roundToEven } from "../../src/tensor/round.ts";
 import { cpuBackends } from "../backends.ts";
+import { assertMultipliesRounded } from "./rounded.ts";
 import { assertClose, assertSameBits, type Case, reference, resultOf, type Values } from "./suite.ts";
 
 const targets = [
@@ -15,60 +15,23 @@ const targets = [
 ];
 
 /** Shapes as (rows, width, outputs). */
-const shapes = [[1, 1, 1], [1, 2048, 48], [3, 31, 17], [2, 33, 16], [5, 64, 15], [17, 100, 33], [
-  70,
-  257,
-  20,
-]];
-
-/** The nearest of 127 steps either way of a group's largest magnitude, all in f32. */
-function roundActivations(x: Float32Array, width: number): Float64Array {
-  const rounded = new Float64Array(x.length);
-  for (let row = 0; row < x.length; row += width) {
-    for (let start = row; start < row + width; start += 32) {
-      const group = x.subarray(start, Math.min(start + 32, row + width));
-      const largest = group.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
-      const inverse = Math.fround(127 / largest), step = Math.fround(largest / 127);
-      for (const [i, value] of group.entries()) {
-        rounded[start + i] = largest > 0 ? roundToEven(Math.fround(value * inverse)) * step : 0;
-      }
-    }
-  }
-  return rounded;
-}
+const shapes: readonly (readonly [number, number, number])[] = [
+  [1, 1, 1],
+  [1, 2048, 48],
+  [3, 31, 17],
+  [2, 33, 16],
+  [5, 64, 15],
+  [17, 100, 33],
+  [
+    70,
+    257,
+    20,
+  ],
+];
 
 for (const format of packedFormats) {
   test(`linear with ${format} weights multiplies rounded activations by what the weights stand for`, async () => {
-    for (const [rows, width, outputs] of shapes) {
-      const seed = `${rows} ${width} ${outputs}`;
-      const act: Case = (ops, random) => {
-        const w = random.weight(outputs, width, format);
-        return ops.linear(random(rows, width), w);
-      };
-      // Products with single activations are the weights as both sides see them.
-      const parts: Case = (ops, random) => {
-        const w = random.weight(outputs, width, format);
-        const ones = new Float32Array(width * width);
-        for (let i = 0; i < width; i++) ones[i * width + i] = 1;
-        return [ops.linear(ops.upload(ones, width), w), random(rows, width)];
-      };
-      const [columns, x] = await resultOf(reference, parts, seed);
-      const rounded = roundActivations(x as Float32Array, width);
-      for (const target of targets) {
-        const [found] = await resultOf(target, act, seed);
-        for (let row = 0; row < rows; row++) {
-          for (let output = 0; output < outputs; output++) {
-            let sum = 0, magnitude = 0;
-            for (let i = 0; i < width; i++) {
-              const product = rounded[row * width + i] * columns[i * outputs + output];
-              sum += product, magnitude += Math.abs(product);
-            }
-            const error = Math.abs(found[row * outputs + output] - sum);
-            assert.ok(error <= 1e-6 * magnitude, `${seed} on ${target.name}: ${error} from ${sum}`);
-          }
-        }
-      }
-    }
+    for (const shape of shapes) await assertMultipliesRounded(targets, format, shape);
   });
 }
 

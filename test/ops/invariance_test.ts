@@ -6,6 +6,7 @@ import type { Backend, Routing, Run, Tensor } from "../../src/backend/backend.ts
 import { packedFormats } from "../../src/tensor/packed_format.ts";
 import { type BackendCase, cpuBackends } from "../backends.ts";
 import { join } from "../join.ts";
+import { assertSameInCompany, type RowCase } from "./company.ts";
 import { type Random, weightFormats } from "./random.ts";
 import { type Attention, attentionShape, layer, prepare, type Sequence } from "./sequences.ts";
 import { assertSameBits, type Case, reference, resultOf, type Values } from "./suite.ts";
@@ -22,7 +23,7 @@ const routing: Routing = {
 };
 
 /** Every op that takes rows, as a function of them. */
-const ops: Record<string, (ops: Backend, random: Random) => (x: Tensor) => Tensor> = {
+const ops: Record<string, RowCase> = {
   "rms_norm": (ops, random) => {
     const weight = random(150);
     return (x) => ops.rmsNorm(x, weight, 1e-6);
@@ -55,26 +56,6 @@ for (const format of weightFormats) {
 const cuts = [1, 2, 3, 5, 8, 13, 16, 17, 31, 33, 64, 65, 130];
 const nRows = 130;
 
-/** The rows of `make`'s op, computed in parts of each of `sizes` rows. */
-function inParts(
-  make: (ops: Backend, random: Random) => (x: Tensor) => Tensor,
-  sizes: readonly number[],
-): Case {
-  return (ops, random) => {
-    const act = make(ops, random);
-    const values = random.values(nRows * 150);
-    return sizes.map((size) => {
-      const out: Float32Array[] = [];
-      for (let row = 0; row < nRows; row += size) {
-        const mark = ops.mark();
-        out.push(ops.read(act(ops.upload(values.subarray(row * 150, (row + size) * 150), 150))));
-        ops.release(mark);
-      }
-      return join(out);
-    });
-  };
-}
-
 for (const exact of [true, false]) {
   const single = [reference, ...await cpuBackends({ threads: 1, exact })];
   const double = [reference, ...await cpuBackends({ threads: 2, exact })];
@@ -85,13 +66,7 @@ for (const exact of [true, false]) {
       const mode = exact ? "" : " and int8 activations";
       test(`${name}${mode} on ${isaOf(target)} gives a row the same bits in any company, on one thread and two`, async () => {
         const sizes = target === reference ? [1, nRows] : cuts;
-        const expected = (await resultOf(target, inParts(make, [1]), name))[0];
-        for (const threads of [target, double[i]]) {
-          const found = await resultOf(threads, inParts(make, sizes), name);
-          for (const [at, size] of sizes.entries()) {
-            assertSameBits([found[at]], [expected], `${size} rows at once on ${threads.name}`);
-          }
-        }
+        await assertSameInCompany([target, double[i]], name, make, nRows, 150, sizes);
       });
     }
   }
