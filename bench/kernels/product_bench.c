@@ -89,7 +89,7 @@ static double multiply_rate(int32_t format) {  // op/s
   parallel(&machine, 4 * machine.threads, multiply_chunk, is_wide(format) ? &machine : NULL);
   return 4.0 * machine.threads * MULTIPLY_ROUNDS * 4 * 2 * LINE / (now() - start);
 }
-static double rate_limit(int32_t format) { return is_packed(format) ? multiply_rate(format) : fma_rate(); }
+static double rate_limit(int32_t format) { return is_packed(format) || is_gguf(format) ? multiply_rate(format) : fma_rate(); }
 
 // ---- linear
 
@@ -123,10 +123,10 @@ static void bench_linear(void) {
   float *x = map((size_t)512 * 2048 * 4), *out = map((size_t)512 * 10944 * 4);
   for (size_t i = 0; i < 512 * 2048; i++) x[i] = (float)random_unit();
   printf("activation rows: GB/s up to 16, then Gop/s (share of the limit in the same run, median and best: %.1f GB/s, %.0f Gop/s in f32, %.0f in int8 "
-         "and nf4, %.0f in the other packed formats)\n",
+         "nf4 and q8_0, %.0f in the other packed formats)\n",
          read_rate(0) / 1e9, fma_rate() / 1e9, multiply_rate(INT8) / 1e9, multiply_rate(INT4) / 1e9);
   for (size_t s = 0; s < 3; s++)
-    for (int32_t format = F32; format <= NF4; format++) {
+    for (int32_t format = F32; format < N_FORMATS; format++) {
       if (!is_wanted(format)) continue;
       printf("%-5s %5dx%d", format_names[format], shapes[s][0], shapes[s][1]);
       for (size_t b = 0; b < sizeof batches / sizeof *batches; b++) measure_linear(format, shapes[s][0], shapes[s][1], batches[b], x, out);
@@ -144,7 +144,7 @@ static void bench_experts(void) {
   for (size_t i = 0; i < MOST * HIDDEN; i++) x[i] = (float)random_unit();
   for (int32_t i = 0; i < MOST; i++)
     for (int32_t c = 0, id = 0; c < CHOSEN; c++, id++) ids[i * CHOSEN + c] = id += random_below((EXPERTS - id) / (CHOSEN - c)), factors[i * CHOSEN + c] = 0.3f;
-  for (int32_t format = BF16; format <= NF4; format++) {
+  for (int32_t format = BF16; format < N_FORMATS; format++) {
     if (format == F16 || !is_wanted(format)) continue;
     mlp_weights list[EXPERTS + 1];
     uint8_t *at = memory;
