@@ -108,8 +108,9 @@ async function inProcess(model: LanguageModel, nStreams: number, nTokens: number
 }
 
 /**
- * Reads the bytes of all streams, from plain sockets, and looks into none but the first that has text: what a
- * client spends beyond that is not the server's, and on one machine all of them share the processors.
+ * Reads the bytes of all streams, from plain sockets that are connected before the time starts, as clients keep
+ * theirs; and looks into none but the first that has text: what a client spends beyond that is not the server's,
+ * and on one machine all of them share the processors.
  */
 async function throughHttp({ url, nStreams, nTokens }: Work): Promise<Times> {
   const body = JSON.stringify({
@@ -119,13 +120,17 @@ async function throughHttp({ url, nStreams, nTokens }: Work): Promise<Times> {
     temperature: 0,
     stream: true,
   });
-  const start = performance.now();
-  let first = Infinity;
   const { hostname, port, host } = new URL(url);
   const head = `POST /v1/chat/completions HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n` +
     `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
-  await Promise.all(Array.from({ length: nStreams }, async () => {
+  const sockets = await Promise.all(Array.from({ length: nStreams }, async () => {
     const socket = connect(Number(port), hostname);
+    await once(socket, "connect");
+    return socket;
+  }));
+  const start = performance.now();
+  let first = Infinity;
+  await Promise.all(sockets.map(async (socket) => {
     socket.on("data", (bytes) => {
       if (first === Infinity && /"content":"[^"]/.test(bytes.toString())) first = performance.now() - start;
     });
