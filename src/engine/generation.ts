@@ -28,7 +28,7 @@ export class Generation implements AsyncIterable<readonly TokenEvent[]> {
     };
     this.#cancel = start({
       push: (events) => {
-        this.#events.push(...events);
+        for (const event of events) this.#events.push(event); // of a beam search all come at once
         this.#wake();
       },
       prompt: (logprobs) => void this.promptLogprobs.push(...logprobs),

@@ -73,13 +73,14 @@ export async function eventStream(
       whenQuiet = () => controller.desiredSize! > 0 && controller.enqueue(encoder.encode(": keep-alive\n\n"));
     },
     async pull(controller) {
-      const send = (...lines: string[]) => {
-        if (!isGone && lines.length > 0) controller.enqueue(encoder.encode(lines.join("\n\n") + "\n\n"));
+      const send = (lines: readonly string[]) => {
+        if (isGone || lines.length === 0) return isGone;
+        controller.enqueue(encoder.encode(lines.join("\n\n") + "\n\n"));
         quiet.refresh();
-        return lines.length > 0;
+        return true;
       };
       const end = (...lines: string[]) => {
-        send(...lines, ...(form.end === null ? [] : [form.end]));
+        send(form.end === null ? lines : [...lines, form.end]);
         clearInterval(quiet);
         if (!isGone) controller.close();
       };
@@ -89,7 +90,7 @@ export async function eventStream(
           if (done) return end();
           next = iterator.next();
           next.catch(() => {}); // read by the next pull, if there is one
-          if (send(...value.map(form.event))) return; // a batch may be empty
+          if (send(value.map((event) => form.event(event)))) return; // a batch may be empty
         }
       } catch (error) {
         cancel();

@@ -28,6 +28,14 @@ test("events that came together are sent as one piece, and what comes of nothing
   assert.deepEqual(pieces, ["data: 1\n\ndata: 2\n\n", "data: 3\n\n", "data: [DONE]\n\n"]);
 });
 
+test("all that a client let wait is sent, however much", async () => {
+  async function* batches() {
+    yield Array.from({ length: 200_000 }, () => 1);
+  }
+  const text = await (await eventStream(batches(), nothing)).text();
+  assert.equal(text.length, 200_000 * "data: 1\n\n".length + "data: [DONE]\n\n".length);
+});
+
 test("an error before the first event is thrown, a later one is an event", async () => {
   async function* failsAfter(count: number) {
     for (let i = 0; i < count; i++) yield [i];
