@@ -8,7 +8,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
 import { findRuntime, ownRuntime } from "./find_runtime.ts";
-import { continueTalk, saveTalk, type Talk } from "./talk_in_file.ts";
+import { continueTalk, openTalker, saveTalk, type Talk } from "./talk_in_file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hadal-carried-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -38,12 +38,13 @@ if (command === null) {
 } else {
   test(`a conversation goes on from its file in ${there} as here, and comes back from there byte by byte`, async () => {
     const ours = join(folder, "ours.hadal"), theirs = join(folder, "theirs.hadal");
-    await saveTalk(ours);
+    await using model = await openTalker();
+    await saveTalk(model, ours);
     const foundThere = await continueThere(command, ours, theirs);
     assert.equal(foundThere.messages.length, 6);
     assert.ok(foundThere.keptTokens > 64, "more than a block");
     assert.equal(foundThere.cachedTokens, foundThere.keptTokens, "nothing is computed again");
-    assert.deepEqual(await continueTalk(theirs), foundThere);
+    assert.deepEqual(await continueTalk(model, theirs), foundThere);
     assert.ok(readFileSync(theirs).equals(readFileSync(ours)), "both runtimes write the same bytes");
   });
 }

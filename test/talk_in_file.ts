@@ -4,7 +4,7 @@
  * @module
  */
 import process from "node:process";
-import { load, type Message } from "../mod.ts";
+import { type LanguageModel, load, type Message } from "../mod.ts";
 
 /** What was found of a conversation, and what was said next. */
 export interface Talk {
@@ -15,11 +15,13 @@ export interface Talk {
 }
 
 const greedy = { maxTokens: 12, temperature: 0, ignoreEos: true };
-const open = () => load("minnow", { backend: "auto", contextLength: 512 });
+
+/** The model that talks. */
+export const openTalker = (): Promise<LanguageModel> =>
+  load("minnow", { backend: "auto", contextLength: 512 });
 
 /** Computes a conversation, and saves it. */
-export async function saveTalk(path: string): Promise<void> {
-  await using model = await open();
+export async function saveTalk(model: LanguageModel, path: string): Promise<void> {
   const messages: Message[] = [];
   for (const content of ["Tell me of the fox. 🦊", "And “then”?", "Why\nnot?"]) {
     messages.push({ role: "user", content });
@@ -29,17 +31,18 @@ export async function saveTalk(path: string): Promise<void> {
   await model.saveConversation(path, messages);
 }
 
-/** Goes on with a saved conversation. */
-export async function continueTalk(path: string): Promise<Talk> {
-  await using model = await open();
-  const { messages, keptTokens } = await model.loadConversation(path);
+/** Goes on with a saved conversation, of which the cache knows no more than the file. */
+export async function continueTalk(model: LanguageModel, path: string): Promise<Talk> {
+  const tenant = "from a file";
+  const { messages, keptTokens } = await model.loadConversation(path, { tenant });
   const next: Message = { role: "user", content: "And in the end?" };
-  const { tokens, usage } = await model.chat([...messages!, next], greedy);
+  const { tokens, usage } = await model.chat([...messages!, next], { ...greedy, tenant });
   return { messages: messages!, keptTokens, cachedTokens: usage.cachedTokens, reply: tokens };
 }
 
 const [from, to] = process.argv.slice(2);
 if (import.meta.main) {
-  console.log(JSON.stringify(await continueTalk(from)));
-  await saveTalk(to);
+  await using model = await openTalker();
+  console.log(JSON.stringify(await continueTalk(model, from)));
+  await saveTalk(model, to);
 }
