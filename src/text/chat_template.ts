@@ -77,7 +77,9 @@ export class ChatTemplate {
 
   /** Those of the names that the template asks for as variables. */
   variablesAmong(names: readonly string[]): string[] {
-    return names.filter((name) => new RegExp(`(?<![\\w.'"])${name}(?![\\w'"])`).test(this.#source));
+    return names.filter((name) =>
+      /^\w+$/.test(name) && new RegExp(`(?<![\\w.'"])${name}(?![\\w'"])`).test(this.#source)
+    );
   }
 
   /** What the template calls the choice between thinking and not. */

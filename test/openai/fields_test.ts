@@ -107,6 +107,17 @@ test("a prompt can be looked at with its tools, and as one that is continued", a
   assert.equal(json.count, chat.json.usage.prompt_tokens);
 });
 
+test("a variable of the template may have any name, and is refused where the template does not know it", async () => {
+  for (const name of ["(", "", "[", "a.b", "\\"]) {
+    const { status } = await post("/v1/chat/completions", {
+      ...short,
+      messages,
+      chat_template_kwargs: { [name]: 1 },
+    });
+    assert.ok(status === 200 || status === 400, `${JSON.stringify(name)}: ${status}`);
+  }
+});
+
 const served = servedModels(["thinker"]);
 
 test("what a model thinks is left out where it is not wanted, and still counted", async () => {
