@@ -18,7 +18,7 @@ INLINE int gguf_tile_rows(int format) { return has_small_codes(format) ? SMALL_R
 
 // Lays out columns k to k + width, whole blocks, of `valid` rows from `first` on; what is past them is not used.
 INLINE void lay_out(int format, uint8_t *panel, const weight *w, int32_t first, int valid, int32_t k, int32_t width) {
-  const size_t start = gguf_row_bytes(format, k), bytes = (size_t)gguf_bytes(format);
+  const size_t start = gguf_row_bytes(format, k), bytes = (size_t)gguf_bytes(format);  // of a row before k, of a block
   const int32_t groups = width / GROUP, block_groups = gguf_width(format) / GROUP;
 #if HAS_GGUF_LINES
   for (int part = 0; part < 2 && 8 * part < valid; part++) {
@@ -49,7 +49,7 @@ INLINE void lay_out(int format, uint8_t *panel, const weight *w, int32_t first, 
   for (int lane = 0; lane < valid; lane++) {
     const uint8_t *blocks = w->data + (size_t)(first + lane) * gguf_row_bytes(format, w->width) + start;
     for (int32_t i = 0; i < groups; i++) {
-      const uint8_t *block = blocks + (size_t)(i / block_groups) * (size_t)gguf_bytes(format);
+      const uint8_t *block = blocks + (size_t)(i / block_groups) * bytes;
       uint8_t *to = panel + (size_t)i * PANEL_GROUP_BYTES;
       int8_t codes[GROUP];
       gguf_codes(codes, format, block, i % block_groups);
