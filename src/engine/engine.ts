@@ -4,9 +4,7 @@
  * @module
  */
 import type { Backend, LatentCache } from "../backend/backend.ts";
-import { BusyError, DeviceError, UnsupportedError } from "../errors.ts";
-import type { Matcher } from "../grammar/matcher.ts";
-import type { GrammarSpec } from "../grammar/spec.ts";
+import { BusyError, DeviceError } from "../errors.ts";
 import { Background } from "./background.ts";
 import type { BlockFiles } from "./block_files.ts";
 import { type BlockDevice, BlockStore } from "./block_store.ts";
@@ -151,12 +149,6 @@ export class Engine {
     this.#grammars = grammars;
   }
 
-  #matcherOf(grammar: GrammarSpec | null): Matcher | null {
-    if (grammar === null) return null;
-    if (this.#grammars !== null) return this.#grammars.matcherOf(grammar);
-    throw new UnsupportedError("Cannot follow a grammar: the bytes of the tokens are not known");
-  }
-
   /** Before the first request that asks for its guesses. */
   useDraftModel(draftModel: DraftModel): void {
     this.#speculation.useDraftModel(draftModel);
@@ -192,7 +184,7 @@ export class Engine {
       const sequences = sequencesOf(id, tokens, task, this.#now(), names, {
         ...this.#limits,
         nBlocks: this.#blocks.total,
-        matcherOf: (grammar) => this.#matcherOf(grammar),
+        grammars: this.#grammars,
       });
       this.#scheduler.submit(...sequences);
       this.#background.settleBefore(sequences[0]);

@@ -2,11 +2,12 @@
  * The sequences of a request: one, or as many as it wants choices, or one with a beam search.
  * @module
  */
-import { RequestError } from "../errors.ts";
+import { RequestError, UnsupportedError } from "../errors.ts";
 import type { Matcher } from "../grammar/matcher.ts";
 import { BeamSearch } from "./beam_search.ts";
 import { checkBeam } from "./check_request.ts";
 import { Family } from "./family.ts";
+import type { Grammars } from "./grammars.ts";
 import type { Sampling } from "./protocol.ts";
 import type { Limits } from "./scheduler.ts";
 import { type Names, Sequence, type Task } from "./sequence.ts";
@@ -16,7 +17,8 @@ export interface Room extends Pick<Limits, "maxSequences" | "maxQueue"> {
   readonly contextLength: number;
   /** Of the latent cache. */
   readonly nBlocks: number;
-  matcherOf(grammar: Sampling["grammar"]): Matcher | null;
+  /** Null as long as nobody has told the bytes of the tokens. */
+  readonly grammars: Pick<Grammars, "matcherOf"> | null;
 }
 
 /**
@@ -34,8 +36,8 @@ export function sequencesOf(
   if (task.kind !== "generate") return [new Sequence(id, tokens, task, nowMs, names)];
   const { sampling } = task;
   const make = (choice: number, sampling: Sampling) => {
-    const grammar = limits.matcherOf(sampling.grammar);
-    return new Sequence(id + choice, tokens, { ...task, sampling }, nowMs, names, grammar);
+    const matcher = matcherOf(sampling, limits);
+    return new Sequence(id + choice, tokens, { ...task, sampling }, nowMs, names, matcher);
   };
   const first = make(0, sampling);
   if (sampling.beam !== null) {
@@ -61,4 +63,10 @@ export function sequencesOf(
     family.unborn.add(sequence);
   }
   return sequences;
+}
+
+function matcherOf({ grammar }: Sampling, { grammars }: Room): Matcher | null {
+  if (grammar === null) return null;
+  if (grammars !== null) return grammars.matcherOf(grammar);
+  throw new UnsupportedError("Cannot follow a grammar: the bytes of the tokens are not known");
 }
