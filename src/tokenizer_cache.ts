@@ -78,6 +78,7 @@ function keep(folder: string, path: string, pieces: readonly Uint8Array[]): void
       .map((other) => ({ other, ms: statSync(other).mtimeMs })).sort((a, b) => b.ms - a.ms);
     for (const { other } of ages.slice(mostKept)) rmSync(other, { force: true });
   } catch {
-    if (existsSync(unfinished)) rmSync(unfinished); // a folder that cannot be written: the next start takes as long as this one
+    // A folder that cannot be written: the next start takes as long as this one.
+    if (existsSync(unfinished)) rmSync(unfinished);
   }
 }

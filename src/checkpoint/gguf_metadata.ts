@@ -48,7 +48,10 @@ const limits = {
   tensors: 100_000,
   keyBytes: 65_535,
   stringBytes: 10_000_000,
-  /** Of all arrays together, of which a tokenizer needs four a token: each entry becomes a value here, and those of zeros cost a file nothing. */
+  /**
+   * Of all arrays together, of which a tokenizer needs four a token: each entry becomes a value here, and those of
+   * zeros cost a file nothing.
+   */
   entries: 700_000,
   /** Of all keys and values together. */
   bytes: 32_000_000,

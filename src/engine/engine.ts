@@ -197,7 +197,10 @@ export class Engine {
     }
   }
 
-  /** Ends a sequence, with a beam search all of it; its blocks are free when this returns. One that is not here has ended already. */
+  /**
+   * Ends a sequence, with a beam search all of it; its blocks are free when this returns. One that is not here has
+   * ended already.
+   */
   cancel(id: number): void {
     const sequence = this.#sequences.get(id);
     if (sequence !== undefined) this.#finish(sequence, "cancelled");

@@ -1,6 +1,6 @@
 /**
- * The thread behind an engine, as both sides see it: a Worker of the web where a program may end without ending it, else one of
- * `node:worker_threads`. Bun has the former, and needs a quarter of the time to start it.
+ * The thread behind an engine, as both sides see it: a Worker of the web where a program may end without ending
+ * it, else one of `node:worker_threads`. Bun has the former, and needs a quarter of the time to start it.
  * @module
  */
 import process from "node:process";
