@@ -114,7 +114,10 @@ test("a T16 matrix of another size, unaligned, or of another format than int8 is
           RangeError,
         );
         assert.throws(() => backend.loadWeight({ ...packed, offset: 32 }, "auto"), RangeError);
-        assert.throws(() => backend.loadWeight({ ...packed, offset: 64 }, "auto"), /bytes/); // past the end
+        assert.throws(
+          () => backend.loadWeight({ ...packed, offset: 64 }, "auto"),
+          /4416.*the file holds 4352/,
+        ); // past the end
         assert.throws(() => backend.loadWeight({ ...packed, packed: undefined }, "auto"), UnsupportedError);
         assert.throws(() => backend.loadWeight(packed, "bf16"), UnsupportedError);
       } finally {
