@@ -17,7 +17,7 @@ enum os_file os_map(const char *path, uint64_t expected, uint64_t *found, uint8_
 void os_unmap(uint8_t *at, size_t bytes);
 
 enum { OS_HUGE_PAGE = 2 << 20 };
-// Whether most of a mapped range that was met lies in huge pages; true where nobody can tell or change it.
+// Whether a mapped range that was met lies in huge pages, all but an eighth; true where nobody can tell or change it.
 bool os_lies_in_huge_pages(const uint8_t *at, size_t bytes);
 // Puts memory from os_reserve in the place of a part of a map, to be read only, while others read there: both begin
 // at a huge page and are whole ones. False when the system refuses; the memory is then still the caller's.

@@ -102,7 +102,7 @@ bool os_lies_in_huge_pages(const uint8_t *at, size_t bytes) {
     else if (is_here && sscanf(text, "FilePmdMapped: %llu kB", &kilobytes) == 1) found += kilobytes;
   }
   fclose(areas);
-  return found * 1024 >= bytes / 2;
+  return found * 1024 >= bytes - bytes / 8;
 }
 
 bool os_replace(uint8_t *at, uint8_t *memory, size_t bytes) {
