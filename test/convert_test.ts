@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -15,19 +14,10 @@ import { openModel } from "../src/model/open_model.ts";
 import { readGgufText } from "../src/gguf_text.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { tensorFile, withFolder } from "./checkpoint/write_safetensors.ts";
+import { withPlace } from "./with_place.ts";
 
 const golden = fileURLToPath(new URL("./golden/", import.meta.url));
 const fixtures = fileURLToPath(new URL("../../shared/fixtures/", import.meta.url));
-
-/** Runs with a new folder, and removes it in any case. */
-async function withPlace(use: (place: string) => Promise<void>): Promise<void> {
-  const place = mkdtempSync(join(tmpdir(), "hadal-test-"));
-  try {
-    await use(place);
-  } finally {
-    rmSync(place, { recursive: true });
-  }
-}
 
 function withModel<T>(source: string, use: (checkpoint: Checkpoint) => T): T {
   const checkpoint = openModel(source);

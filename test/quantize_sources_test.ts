@@ -1,6 +1,5 @@
 import assert from "node:assert/strict";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
@@ -18,21 +17,12 @@ import { cpuBackends } from "./backends.ts";
 import { modelId, withHub } from "./checkpoint/hub/hub_server.ts";
 import { writeGgufModel } from "./model/gguf_parts.ts";
 import { runHadal } from "./cli/run_hadal.ts";
+import { withPlace } from "./with_place.ts";
 
 const golden = fileURLToPath(new URL("./golden/", import.meta.url));
 const fixtures = fileURLToPath(new URL("../../shared/fixtures/", import.meta.url));
 /** All packers make the same bytes (quantize_test.ts); this one in less time. */
 const packer = await (await cpuBackends()).at(-1)?.open() ?? openReference();
-
-/** Runs with a new folder, and removes it in any case. */
-async function withPlace(use: (place: string) => Promise<void>): Promise<void> {
-  const place = mkdtempSync(join(tmpdir(), "hadal-test-"));
-  try {
-    await use(place);
-  } finally {
-    rmSync(place, { recursive: true });
-  }
-}
 
 function withModels<T>(sources: readonly string[], use: (...models: Checkpoint[]) => T): T {
   const models = sources.map((source) => openModel(source, { widens: true }));
