@@ -13,6 +13,7 @@
 export {
   ChatReply,
   type Choice,
+  type PartTokens,
   type PromptTokenLogprob,
   type ReasoningPart,
   type ReplyPart,
@@ -24,6 +25,7 @@ export {
 } from "./src/chat_reply.ts";
 export type { BeamOptions } from "./src/engine/beam_options.ts";
 export type {
+  BlockFileCounts,
   DraftCounts,
   DraftKind,
   EngineInfo,
@@ -55,8 +57,9 @@ export { load, type LoadOptions, type Progress } from "./src/load.ts";
 export type { Message } from "./src/messages.ts";
 export type { RateLimit } from "./src/openai/access.ts";
 export { type ApiHandler, type Handler, type HandlerOptions, openaiHandler } from "./src/openai/handler.ts";
+export type { BunSocket, SocketHandlers } from "./src/openai/web_sockets.ts";
 export { serve, type ServeOptions } from "./src/openai/serve.ts";
 export type { Tool, ToolCall } from "./src/text/chat_message.ts";
 export type { CallStart } from "./src/text/tool_call_parser.ts";
-export type { WeightFormat } from "./src/tensor/dtype.ts";
+export type { OwnFormat, WeightFormat } from "./src/tensor/dtype.ts";
 export type { DecodeOptions, EncodeOptions, Tokenizer } from "./src/text/tokenizer.ts";

@@ -27,7 +27,7 @@ export interface PromptTokenLogprob extends TokenLogprob {
 }
 
 /** What the pieces of a reply have in common. The tokens of all parts are the tokens of the reply, in order. */
-interface Part {
+export interface PartTokens {
   /** Ids that came with this piece; its text may have waited for the last of them. */
   readonly tokens: readonly number[];
   /** Of these tokens, where they were asked for. */
@@ -39,23 +39,28 @@ interface Part {
 }
 
 /** A piece of what the model thinks before it answers. */
-export interface ReasoningPart extends Part {
+export interface ReasoningPart extends PartTokens {
+  /** Tells the kinds of parts apart. */
   readonly type: "reasoning";
   /** Whole characters. */
   readonly text: string;
+  /** Never there: what has a call is a {@linkcode ToolCallPart}. */
   readonly call?: undefined;
 }
 
 /** A piece of the answer. */
-export interface TextPart extends Part {
+export interface TextPart extends PartTokens {
+  /** Tells the kinds of parts apart. */
   readonly type: "text";
   /** Whole characters; may be empty in a reply's last part, or when the model has no tokenizer. */
   readonly text: string;
+  /** Never there: what has a call is a {@linkcode ToolCallPart}. */
   readonly call?: undefined;
 }
 
 /** A piece of a call of a tool. */
-export interface ToolCallPart extends Part {
+export interface ToolCallPart extends PartTokens {
+  /** Tells the kinds of parts apart. */
   readonly type: "toolCall";
   /** A piece of the arguments as JSON; empty in the part that a call begins with. */
   readonly text: string;
@@ -98,8 +103,9 @@ export interface Usage {
   readonly droppedTokens: number;
   /** Completion tokens that were spent on reasoning. */
   readonly reasoningTokens: number;
-  /** Tokens that were guessed ahead with `speculative`: those that became part of a reply, and the others. */
+  /** Tokens guessed ahead with `speculative` that became part of a reply. */
   readonly acceptedPredictionTokens: number;
+  /** Tokens guessed ahead that did not. */
   readonly rejectedPredictionTokens: number;
 }
 
@@ -125,6 +131,7 @@ type Writer = (emit: (part: ReplyPart) => void, signal: AbortSignal) => Promise<
  * and `finishReason` is "cancelled".
  */
 export class ChatReply implements AsyncIterable<ReplyPart>, Promise<WholeReply>, AsyncDisposable {
+  /** The name of this class: a promise has one. */
   readonly [Symbol.toStringTag] = "ChatReply";
   readonly #abort = new AbortController();
   readonly #whole: Promise<WholeReply>;
@@ -134,6 +141,11 @@ export class ChatReply implements AsyncIterable<ReplyPart>, Promise<WholeReply>,
   /** Wakes the reader that waits for the next part. */
   #wake: () => void = () => {};
 
+  /**
+   * Begins to write at once: `chat` and `complete` do this.
+   * @param write throws what `await` and the loop then throw
+   * @param signal cancels the reply
+   */
   constructor(write: Writer, signal?: AbortSignal | null) {
     const emit = (part: ReplyPart) => {
       this.#unread.push(part);

@@ -24,8 +24,8 @@ export interface GenerateOptions extends SamplingOptions, GrammarOptions {
 }
 
 /** How hard a model is to think. */
-export type ReasoningEffort = typeof efforts[number];
-const efforts = ["none", "minimal", "low", "medium", "high", "xhigh", "max"] as const;
+export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
+const efforts: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
 /** Options of a chat. */
 export interface ChatOptions extends GenerateOptions {

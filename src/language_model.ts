@@ -49,6 +49,7 @@ export interface RenderedChat {
 export interface SavedConversation {
   /** To be continued with `chat`; null for a text. */
   readonly messages: readonly Message[] | null;
+  /** What the network has read of it. */
   readonly tokens: readonly number[];
   /** First tokens that need not be computed again. */
   readonly keptTokens: number;
@@ -62,6 +63,7 @@ export class LanguageModel implements AsyncDisposable {
   readonly #prompts: Prompts;
   #draft: { readonly source: string; readonly opened: Promise<void> } | null = null;
 
+  /** {@linkcode load} calls it. */
   constructor(parts: ModelParts) {
     this.#info = { name: parts.name, ...parts.engine.info };
     this.#parts = parts;

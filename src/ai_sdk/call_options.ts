@@ -9,13 +9,18 @@ import type { LanguageModel } from "../language_model.ts";
 import type { Tool } from "../text/chat_message.ts";
 
 /** Options that have a setting of their own in the AI SDK, or no meaning there. */
-const ofTheSdk = ["signal", "n", "tools", "toolChoice"] as const;
+const ofTheSdk: readonly Exclude<keyof ChatOptions, keyof HadalOptions>[] = [
+  "signal",
+  "n",
+  "tools",
+  "toolChoice",
+];
 
 /**
  * What `providerOptions: { hadal: { … } }` takes: the options of a chat that the AI SDK has no word for,
  * such as `minP`, `repetitionPenalty` or `thinking`. They count where a setting says something else.
  */
-export type HadalOptions = Omit<ChatOptions, typeof ofTheSdk[number]>;
+export type HadalOptions = Omit<ChatOptions, "signal" | "n" | "tools" | "toolChoice">;
 
 /** A call's settings as hadal has them. */
 export interface CallSettings {

@@ -85,6 +85,7 @@ export interface EngineInfo {
   readonly weightFormats: Readonly<Partial<Record<WeightFormat, number>>>;
   /** Of those, bytes that loading made anew, such as "Q5_0 to int8"; all others are used as they lie in the files. */
   readonly repacked: Readonly<Record<string, number>>;
+  /** Bytes that the model takes, by what for; a step's activations at the most. */
   readonly bytes: { readonly weights: number; readonly cache: number; readonly activations: number };
   /** Who computes. */
   readonly backend: string;
@@ -102,11 +103,11 @@ export interface EngineInfo {
   readonly draftKinds: readonly DraftKind[];
 }
 
-/** What guesses the tokens that come next. */
-export const draftKinds = ["mtp", "ngram", "model"] as const;
-
 /** What guesses the tokens that come next: the layer for multi-token prediction, the text so far, another model. */
-export type DraftKind = typeof draftKinds[number];
+export type DraftKind = "mtp" | "ngram" | "model";
+
+/** All of them, in the order in which they are named. */
+export const draftKinds: readonly DraftKind[] = ["mtp", "ngram", "model"];
 
 /** Guesses that the network checks many at once; they change no reply, only how soon it comes. */
 export interface Speculation {
@@ -232,7 +233,9 @@ export interface DraftCounts {
 
 /** What became of cache blocks in files. */
 export interface BlockFileCounts {
+  /** Blocks that were put into files. */
   readonly writtenBlocks: number;
+  /** Blocks that were brought back. */
   readonly readBlocks: number;
   /** Files that were not what their names say: they were deleted. */
   readonly rejectedFiles: number;
@@ -246,6 +249,7 @@ export interface BlockFileCounts {
 
 /** High-water marks and counters since the model was opened. */
 export interface EngineStats {
+  /** Those here now, and those that have ended or were never accepted, by how. */
   readonly requests: {
     readonly running: number;
     readonly waiting: number;
@@ -254,10 +258,13 @@ export interface EngineStats {
     readonly failed: number;
     readonly refused: number;
   };
+  /** Tokens computed: those of prompts, and those of replies. */
   readonly tokens: { readonly prompt: number; readonly generated: number };
   /** Over the steps of the last seconds. */
   readonly tokensPerSecond: { readonly prompt: number; readonly generated: number };
+  /** Passes of the network. */
   readonly steps: number;
+  /** Sequences in the last step, 0 while there is none; the most in one. */
   readonly batch: { readonly now: number; readonly most: number };
   /** Used by sequences; kept for prompts to come; the most that were used or kept at once. */
   readonly cacheBlocks: {
@@ -274,10 +281,11 @@ export interface EngineStats {
     readonly settledTokens: number;
     readonly disk: BlockFileCounts;
   };
+  /** Times that a sequence gave its blocks back, to be computed again later. */
   readonly preemptions: number;
   /** Times that a reply went on in a full context, and the tokens that went for it. */
   readonly contextShifts: { readonly shifts: number; readonly droppedTokens: number };
-  /** `steps`: times that a sequence's guesses were computed. */
+  /** What came of guesses, in all and by who guessed; `steps`: times that a sequence's guesses were computed. */
   readonly speculative: DraftCounts & {
     readonly steps: number;
     readonly byKind: Readonly<Record<DraftKind, DraftCounts & { readonly steps: number }>>;
@@ -292,8 +300,9 @@ export interface EngineStats {
   };
   /** Tokens that each expert received in a sample of the steps, by layer; empty for layers without experts. */
   readonly expertTokens: readonly (readonly number[])[];
-  /** Monotonic time of the last finished step, and of this answer, in ms. */
+  /** When the last step ended, in ms of a monotonic clock. */
   readonly lastStepMs: number;
+  /** When this was counted, by the same clock. */
   readonly nowMs: number;
 }
 

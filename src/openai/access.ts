@@ -18,6 +18,7 @@ export interface Client {
 
 /** Requests that a caller may make; more are answered with 429. */
 export interface RateLimit {
+  /** More than 0; a minute's worth may come at once. */
   readonly requestsPerMinute: number;
 }
 

@@ -58,6 +58,7 @@ export type Handler = (request: Request, server?: unknown) => Promise<Response>;
 
 /** A handler with what Bun.serve needs beside it for GET /ws: its `websocket`. Other servers need nothing. */
 export interface ApiHandler extends Handler {
+  /** For `Bun.serve({ fetch: handler, websocket: handler.websocket })`. */
   readonly websocket: SocketHandlers;
 }
 

@@ -22,20 +22,30 @@ export interface SocketData {
 }
 
 /** The part of Bun's ServerWebSocket that is used. */
-interface BunSocket {
+export interface BunSocket {
+  /** What the upgrade left with it. */
   readonly data: unknown;
+  /** Sends one message. */
   send(text: string): number;
+  /** Bytes that the client has not taken yet. */
   getBufferedAmount(): number;
+  /** Ends the connection. */
   close(code: number, reason: string): void;
 }
 
 /** Fits the `websocket` of Bun.serve. */
 export interface SocketHandlers {
+  /** Of a message, in bytes. */
   readonly maxPayloadLength: number;
+  /** Seconds without a word after which a connection ends. */
   readonly idleTimeout: number;
+  /** Whether pings keep it alive until then. */
   readonly sendPings: boolean;
+  /** A client has connected. */
   open(socket: BunSocket): void;
+  /** A client has sent a request, or a word to cancel one. */
   message(socket: BunSocket, message: string | Uint8Array): void;
+  /** A client has gone. */
   close(socket: BunSocket): void;
 }
 
