@@ -6,11 +6,10 @@
  */
 import type { Backend, LatentCache, Ops, Run, Tensor, Vector, Weight } from "../backend/backend.ts";
 import { checkedProduct } from "../tensor/checked.ts";
-import { attend, remember } from "./attention.ts";
+import { remember } from "./attention.ts";
 import type { ModelConfig } from "./config.ts";
-import { feedForward } from "./feed_forward.ts";
-import type { LayerWeights } from "./layer.ts";
-import { pick, place } from "./placed.ts";
+import { type LayerWeights, passLayer, pickRows, type Residual } from "./layer.ts";
+import { place } from "./placed.ts";
 
 /** Weights of the layer. */
 export interface MtpWeights {
@@ -96,22 +95,18 @@ export class Mtp {
       ops.rmsNorm(embedded, embeddingNorm, config.normEps, embedded),
       ops.rmsNorm(states, hiddenNorm, config.normEps),
     );
-    let hidden = ops.linear(joined, join);
-    let normed = ops.rmsNorm(hidden, w.attentionNorm, config.normEps);
-    const all = place(ops, config, runs);
-    remember(ops, config, w.attention, cache, plane, normed, all);
+    const hidden = ops.linear(joined, join);
+    const all: Residual = {
+      hidden,
+      normed: ops.rmsNorm(hidden, w.attentionNorm, config.normEps),
+      placed: place(ops, config, runs),
+    };
+    remember(ops, config, w.attention, cache, plane, all.normed, all.placed);
     if (wanted.length === 0) return null; // of the other rows only their latents are ever looked at
-    let placed = all;
-    if (wanted.length < tokens.length) {
-      [hidden, normed] = [ops.gatherRows(hidden, wanted), ops.gatherRows(normed, wanted)];
-      placed = place(ops, config, pick(runs, wanted));
-    }
-    const fromAttention = attend(ops, config, w.attention, cache, plane, normed, placed); // eq. 22
-    ops.addRmsNorm(hidden, fromAttention, w.feedForwardNorm, config.normEps, normed);
-    const fromFeedForward = feedForward(ops, w.feedForward, normed, () => {});
-    ops.addRmsNorm(hidden, fromFeedForward, finalNorm, config.normEps, normed);
-    onHidden?.(hidden);
-    return normed;
+    const residual = pickRows(ops, config, all, runs, wanted);
+    passLayer(ops, config, w, cache, plane, residual, finalNorm); // eq. 22
+    onHidden?.(residual.hidden);
+    return residual.normed;
   }
 
   /** @returns (rows, vocab) (eq. 23) */

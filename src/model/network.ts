@@ -4,12 +4,11 @@
  * @module
  */
 import type { Backend, LatentCache, Routes, Run, Tensor, Vector, Weight } from "../backend/backend.ts";
-import { attend, remember } from "./attention.ts";
+import { remember } from "./attention.ts";
 import type { ModelConfig } from "./config.ts";
-import { feedForward } from "./feed_forward.ts";
-import type { LayerWeights } from "./layer.ts";
+import { type LayerWeights, passLayer, pickRows, type Residual } from "./layer.ts";
 import { Mtp, type MtpWeights } from "./mtp.ts";
-import { pick, place } from "./placed.ts";
+import { place } from "./placed.ts";
 import { turningAngles } from "./rotary.ts";
 
 /** All weights of a network. */
@@ -76,35 +75,26 @@ export class Network {
     const { backend: ops, config } = this;
     const { embedding, layers, finalNorm } = this.#weights;
     ops.beginStep();
-    const all = place(ops, config, runs);
-    const last = wanted.length === tokens.length ? all : place(ops, config, pick(runs, wanted));
-
-    let hidden = ops.embed(embedding, tokens);
-    observer?.onHidden?.(-1, hidden);
-    let normed = ops.rmsNorm(hidden, layers[0].attentionNorm, config.normEps);
+    const embedded = ops.embed(embedding, tokens);
+    observer?.onHidden?.(-1, embedded);
+    let residual: Residual = {
+      hidden: embedded,
+      normed: ops.rmsNorm(embedded, layers[0].attentionNorm, config.normEps),
+      placed: place(ops, config, runs),
+    };
     for (const [layer, w] of layers.entries()) {
       const mark = ops.mark();
-      remember(ops, config, w.attention, cache, layer, normed, all);
-      let placed = all;
-      if (layer === layers.length - 1 && last !== all) {
-        // What the last layer makes of other tokens nobody reads.
-        if (wanted.length === 0) return ops.gatherRows(normed, wanted);
-        [hidden, normed, placed] = [ops.gatherRows(hidden, wanted), ops.gatherRows(normed, wanted), last];
-      }
-      const fromAttention = attend(ops, config, w.attention, cache, layer, normed, placed);
-      ops.addRmsNorm(hidden, fromAttention, w.feedForwardNorm, config.normEps, normed);
-      const fromFeedForward = feedForward(
-        ops,
-        w.feedForward,
-        normed,
-        (routes) => observer?.onRoutes?.(layer, routes),
-      );
-      const nextNorm = layers[layer + 1]?.attentionNorm ?? finalNorm;
-      ops.addRmsNorm(hidden, fromFeedForward, nextNorm, config.normEps, normed);
-      observer?.onHidden?.(layer, hidden);
-      if (layer < layers.length - 1) ops.release(mark);
+      const isLast = layer === layers.length - 1;
+      remember(ops, config, w.attention, cache, layer, residual.normed, residual.placed);
+      if (isLast && wanted.length === 0) return ops.gatherRows(residual.normed, wanted);
+      if (isLast) residual = pickRows(ops, config, residual, runs, wanted);
+      const nextNorm = isLast ? finalNorm : layers[layer + 1].attentionNorm;
+      const onRoutes = (routes: Routes) => observer?.onRoutes?.(layer, routes);
+      passLayer(ops, config, w, cache, layer, residual, nextNorm, onRoutes);
+      observer?.onHidden?.(layer, residual.hidden);
+      if (!isLast) ops.release(mark);
     }
-    return normed;
+    return residual.normed;
   }
 
   /**
