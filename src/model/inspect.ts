@@ -12,8 +12,10 @@ import { weightBytes } from "../tensor/packed_format.ts";
 import { withCodedMatrices } from "./coded_checkpoint.ts";
 import { hasExperts, type ModelConfig, parseConfig } from "./config.ts";
 import { inferConfig, type InferredConfig } from "./infer_config.ts";
+import { countParameters } from "./parameters.ts";
 import { type BytesByFormat, bytesByFormat, type PlannedMatrix, planWeights } from "./weight_plan.ts";
-import { countParameters, embeddingName, hasMtp, layerOf, TensorError } from "./weights.ts";
+import { TensorError } from "./weight_source.ts";
+import { embeddingName, hasMtp, layerOf } from "./weights.ts";
 
 /** What is looked at. */
 export interface Inspected {

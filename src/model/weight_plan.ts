@@ -9,7 +9,8 @@ import { checkedSum } from "../tensor/checked.ts";
 import type { Dtype, WeightFormat } from "../tensor/dtype.ts";
 import { isPackedFormat, weightBytes } from "../tensor/packed_format.ts";
 import type { ModelConfig } from "./config.ts";
-import { loadWeights, type WeightLoader } from "./weights.ts";
+import type { WeightLoader } from "./weight_source.ts";
+import { loadWeights } from "./weights.ts";
 
 /** A matrix of the network. */
 export interface PlannedMatrix {

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { text } from "../../../src/cli/bench/sample.ts";
 import { expertsMet, modelWork } from "../../../src/cli/bench/work.ts";
-import { countParameters } from "../../../src/model/weights.ts";
+import { countParameters } from "../../../src/model/parameters.ts";
 
 const folder = (path: string) => fileURLToPath(new URL(`../../../${path}`, import.meta.url));
 
