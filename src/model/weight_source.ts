@@ -76,22 +76,35 @@ export class WeightSource {
 
   /** The matrix `name`.weight, with `name`.weight_scale_inv where it is fp8. */
   matrix(name: string, rows: number, width: number, format = this.#format): Weight {
+    return this.#load(name, rows, width, format, this.#checkpoint.widens === true);
+  }
+
+  /** A matrix that decides by small differences: whatever is asked for, it is as exact as the file has it. */
+  router(name: string, rows: number, width: number): Weight {
+    return this.#load(name, rows, width, "auto", true);
+  }
+
+  #load(name: string, rows: number, width: number, format: "auto" | WeightFormat, widens: boolean): Weight {
     const coded = this.#checkpoint.coded?.get(`${name}.weight`);
     const { stored, format: wanted } = coded === undefined
       ? { stored: this.#widened(this.#stored(`${name}.weight`, rows, width), format), format }
-      : this.#decoded(coded, rows, width, format);
+      : this.#decoded(coded, rows, width, format, widens);
     const weight = this.#loader.loadWeight(this.#options.copies ? this.#copied(stored) : stored, wanted);
     this.#options.onWeight?.(weight);
     return weight;
   }
 
-  #decoded(coded: CodedMatrix, rows: number, width: number, format: "auto" | WeightFormat): DecodedMatrix {
+  #decoded(
+    coded: CodedMatrix,
+    rows: number,
+    width: number,
+    format: "auto" | WeightFormat,
+    widens: boolean,
+  ): DecodedMatrix {
     if (coded.rows !== rows || coded.width !== width) {
       throw this.#otherShape(coded.file, coded.name, [coded.rows, coded.width], [rows, width]);
     }
-    // The router decides by small differences: it is never rounded.
-    const isRouter = coded.name.endsWith(".mlp.gate.weight");
-    return decoded(coded, format, this.#checkpoint.widens === true || isRouter);
+    return decoded(coded, format, widens);
   }
 
   /** The same matrix as f32, which holds every shorter number, where that is asked for. */

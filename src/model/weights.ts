@@ -69,7 +69,7 @@ export function hasMtp(
 }
 
 /** In fp8 the head stays as it is stored: DeepSeek's own files have it so, and others read no other. */
-export function headFormat(format: "auto" | WeightFormat): "auto" | WeightFormat {
+function headFormat(format: "auto" | WeightFormat): "auto" | WeightFormat {
   return format === "fp8" ? "auto" : format;
 }
 
@@ -131,8 +131,7 @@ function loadMoe(source: WeightSource, prefix: string): FeedForwardWeights {
   const routing = source.config.routing!;
   const names = Array.from({ length: routing.nExperts }, (_, expert) => `${prefix}.experts.${expert}`);
   return {
-    // The router decides by small differences: it keeps its stored precision.
-    gate: source.matrix(`${prefix}.gate`, routing.nExperts, hidden, "auto"),
+    gate: source.router(`${prefix}.gate`, routing.nExperts, hidden),
     bias: routerBias ? source.vector(`${prefix}.gate.e_score_correction_bias`, routing.nExperts) : null,
     routed: source.experts(names, moeIntermediate),
     shared: nSharedExperts === 0
