@@ -4,7 +4,8 @@
  */
 import { findLibrary, type KernelLibrary } from "../ffi/library.ts";
 import type { Backend } from "../src/backend/backend.ts";
-import { isasOf, openNative } from "../src/backend/native.ts";
+import { isasOf } from "../src/backend/native/isa.ts";
+import { openNative } from "../src/backend/native/open.ts";
 import { openReference } from "../src/backend/reference/backend.ts";
 import { cacheDirectory } from "../src/runtime.ts";
 

@@ -54,7 +54,7 @@ const mostThreads = 256;
 async function openCpu(options: BackendOptions): Promise<Backend> {
   const { isa, exact, arenaBytes, movableBytes } = options;
   const { findLibrary } = await import("../../ffi/library.ts");
-  const { openNative } = await import("./native.ts");
+  const { openNative } = await import("./native/open.ts");
   const library = await findLibrary({
     cacheFolder: cacheDirectory(),
     ...options.build,

@@ -6,7 +6,7 @@ import process from "node:process";
 import { after, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
 import type { Backend } from "../../src/backend/backend.ts";
-import { openNative } from "../../src/backend/native.ts";
+import { openNative } from "../../src/backend/native/open.ts";
 import { kernelLibrary } from "../backends.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "hadal-pages-"));

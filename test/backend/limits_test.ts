@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isasOf } from "../../src/backend/native.ts";
+import { isasOf } from "../../src/backend/native/isa.ts";
 import { LimitMeter } from "../../src/backend/native/limits.ts";
 import { kernelLibrary } from "../backends.ts";
 

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { isaNames, isasOf } from "../../src/backend/native.ts";
+import { isaNames, isasOf } from "../../src/backend/native/isa.ts";
 import { type BackendOptions, openBackend } from "../../src/backend/open.ts";
 import { DeviceError } from "../../src/errors.ts";
 import { kernelLibrary } from "../backends.ts";

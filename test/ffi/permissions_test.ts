@@ -15,7 +15,7 @@ const library = await kernelLibrary();
 /** Opens the library, loads a weight from a file, and runs an op on it. */
 const program = `
 import { findLibrary } from "${repository}ffi/library.ts";
-import { openNative } from "${repository}src/backend/native.ts";
+import { openNative } from "${repository}src/backend/native/open.ts";
 const [path, file] = Deno.args;
 const library = await findLibrary({ path });
 const backend = openNative({ library, isa: null, threads: 2, exact: true, arenaBytes: 1 << 20 });

@@ -9,7 +9,7 @@ import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
-import { isaNames, isasOf } from "../../src/backend/native.ts";
+import { isaNames, isasOf } from "../../src/backend/native/isa.ts";
 import { kernelLibrary } from "../backends.ts";
 import { buildFor, type Built, programOf, whyMissing } from "./build.ts";
 import { type Checker, checkers } from "./checkers.ts";

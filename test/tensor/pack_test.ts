@@ -5,7 +5,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { KernelLibrary } from "../../ffi/library.ts";
-import { isaNames, isasOf } from "../../src/backend/native.ts";
+import { isaNames, isasOf } from "../../src/backend/native/isa.ts";
 import { nativeFormats } from "../../src/backend/native/weights.ts";
 import type { WeightFormat } from "../../src/tensor/dtype.ts";
 import { packFp8, toFp8 } from "../../src/tensor/fp8.ts";

@@ -4,8 +4,8 @@
  * @module
  */
 import type { KernelLibrary } from "../../../ffi/library.ts";
-import { isaNames } from "../native.ts";
 import { NativeDevice } from "./device.ts";
+import { isaNames } from "./isa.ts";
 
 /** A limit, and how it is measured. */
 export type LimitKind = "read" | "copy" | "int8" | "f32";

@@ -3,9 +3,8 @@
  * every status is looked at. A step costs no more than a few small objects a call: tensors are handles.
  * @module
  */
-import type { KernelLibrary } from "../../ffi/library.ts";
-import { DeviceError } from "../errors.ts";
-import type { WeightFormat } from "../tensor/dtype.ts";
+import type { KernelLibrary } from "../../../ffi/library.ts";
+import type { WeightFormat } from "../../tensor/dtype.ts";
 import type {
   AttentionShape,
   Backend,
@@ -24,10 +23,7 @@ import type {
   Tensor,
   Vector,
   Weight,
-} from "./backend.ts";
-import { BatchWriter } from "./native/batch.ts";
-import { handleOf, NativeDevice } from "./native/device.ts";
-import { bindExperts, loadVector, loadWeight, packWeight } from "./native/weights.ts";
+} from "../backend.ts";
 import {
   checkAppend,
   checkAttention,
@@ -40,12 +36,12 @@ import {
   checkRouting,
   checkUpload,
   need,
-  needInt,
   needSameShape,
-} from "./shapes.ts";
-
-/** Instruction sets, in the order of ops.h: a name's index is its number there. */
-export const isaNames = ["portable", "avx2", "avxvnni", "avx512", "vnni", "neon", "dotprod", "i8mm"] as const;
+} from "../shapes.ts";
+import { BatchWriter } from "./batch.ts";
+import { handleOf, NativeDevice } from "./device.ts";
+import { isaNames } from "./isa.ts";
+import { bindExperts, loadVector, loadWeight, packWeight } from "./weights.ts";
 
 /** Options of a native backend. */
 export interface NativeOptions {
@@ -63,29 +59,6 @@ export interface NativeOptions {
   readonly movableBytes?: number;
 }
 
-/** @returns the instruction sets that this machine and library can run */
-export function isasOf(library: KernelLibrary): string[] {
-  return isaNames.filter((_, isa) => library.calls.isa_has(isa) === 1);
-}
-
-/**
- * Opens a device of a library.
- * @throws {RangeError} for an unknown instruction set
- * @throws {DeviceError} for one that this machine lacks, or when memory or threads cannot be had
- */
-export function openNative(options: NativeOptions): Backend {
-  const { library, isa, threads } = options;
-  const index = isa === null ? library.calls.isa_best() : isaNames.indexOf(isa as typeof isaNames[number]);
-  if (index < 0) throw new RangeError(`isa: "${isa}" found, one of ${isaNames.join(", ")} needed`);
-  if (library.calls.isa_has(index) !== 1) {
-    throw new DeviceError(
-      `Cannot open cpu: this machine has no ${isa}, it has ${isasOf(library).join(", ")}`,
-    );
-  }
-  needInt("open", threads, 1, "number of threads");
-  return new NativeBackend(index, options);
-}
-
 /** Number types of a cache, in the order of ops.h. */
 const cacheDtypes: readonly string[] = ["f32", "bf16", "f16", "int8"];
 
@@ -95,7 +68,8 @@ interface HeldRoutes extends Routes {
   readonly weights: number;
 }
 
-class NativeBackend implements Backend {
+/** The adapter. `openNative` makes one. */
+export class NativeBackend implements Backend {
   readonly info: BackendInfo;
   readonly #device: NativeDevice;
   readonly #calls: KernelLibrary["calls"];
