@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { isasOf } from "../../src/backend/native/isa.ts";
-import { LimitMeter } from "../../src/backend/native/limits.ts";
-import { kernelLibrary } from "../backends.ts";
+import { isasOf } from "../../../src/backend/native/isa.ts";
+import { LimitMeter } from "../../../src/backend/native/limits.ts";
+import { kernelLibrary } from "../../backends.ts";
 
 const kinds = ["read", "copy", "int8", "f32"] as const;
 const library = await kernelLibrary();

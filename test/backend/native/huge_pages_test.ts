@@ -5,9 +5,9 @@ import { join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
 import { setTimeout } from "node:timers/promises";
-import type { Backend } from "../../src/backend/backend.ts";
-import { openNative } from "../../src/backend/native/open.ts";
-import { kernelLibrary } from "../backends.ts";
+import type { Backend } from "../../../src/backend/backend.ts";
+import { openNative } from "../../../src/backend/native/open.ts";
+import { kernelLibrary } from "../../backends.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "hadal-pages-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));

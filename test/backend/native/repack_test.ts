@@ -3,8 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
-import type { Backend, StoredMatrix } from "../../src/backend/backend.ts";
-import { cpuBackends } from "../backends.ts";
+import type { Backend, StoredMatrix } from "../../../src/backend/backend.ts";
+import { cpuBackends } from "../../backends.ts";
 
 const rows = 8448, width = 1000;
 
