@@ -3,8 +3,7 @@
  * (Sarathi-Serve, arXiv:2403.02310). Generated tokens go first, one a sequence and with it what was guessed
  * of the next ones; then prompts share `chunkTokens` fairly. Of that, up to a half goes to the further hypotheses
  * of sequences that have several; those for which it does not suffice are computed in the next step. When the
- * cache is full, the sequence that came last gives its blocks back and
- * is computed again later.
+ * cache is full, the sequence that came last gives its blocks back and is computed again later.
  *
  * Sequences are admitted in order of arrival, and the youngest gives way first: so whoever runs came
  * before whoever waits, and the oldest always makes progress.
@@ -12,9 +11,10 @@
  */
 import { blockTokens } from "../backend/backend.ts";
 import { BusyError } from "../errors.ts";
+import { Allotment, type BlockMover } from "./allotment.ts";
 import { blocksFor, type KvBlocks } from "./kv_blocks.ts";
 import type { PrefixCache } from "./prefix_cache.ts";
-import type { Family } from "./family.ts";
+import { sharePrompts } from "./prompt_shares.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** Bounds of a step and of the queue. */
@@ -47,14 +47,6 @@ export interface Part {
  */
 export const guessingRows = 8;
 
-/** Carries the contents of blocks. */
-export interface BlockMover {
-  copyBlock(from: number, to: number): void;
-  /** @returns the contents of a sequence's blocks */
-  copyOut(sequence: Sequence): readonly Uint8Array[];
-  copyIn(sequence: Sequence, copies: readonly Uint8Array[]): void;
-}
-
 /** Plans steps. `release` is how a sequence's blocks are given back, here and by the engine. */
 export class Scheduler {
   /** In order of arrival, as `waiting`. */
@@ -63,9 +55,9 @@ export class Scheduler {
   preemptions = 0;
   readonly #limits: Limits;
   readonly #blocks: KvBlocks;
-  readonly #prefixes: PrefixCache;
   readonly #release: (sequence: Sequence) => void;
   readonly #mover: BlockMover;
+  readonly #allotment: Allotment;
 
   constructor(
     limits: Limits,
@@ -76,9 +68,9 @@ export class Scheduler {
   ) {
     this.#limits = limits;
     this.#blocks = blocks;
-    this.#prefixes = prefixes;
     this.#release = release;
     this.#mover = mover;
+    this.#allotment = new Allotment(this, blocks, prefixes, mover);
   }
 
   /**
@@ -111,7 +103,7 @@ export class Scheduler {
       list.splice(at, 1);
       this.#release(sequence);
       sequence.family?.unborn.delete(sequence);
-      this.#takeHeritage(sequence);
+      this.#allotment.takeHeritage(sequence);
       return true;
     }
     return false;
@@ -119,7 +111,7 @@ export class Scheduler {
 
   /** @returns the parts of the next step; none if no sequence is here, or all wait for files */
   plan(): Part[] {
-    const { chunkTokens, logitRows } = this.#limits;
+    const { chunkTokens, logitRows, contextLength = Infinity } = this.#limits;
     const most = Math.floor(Math.min(chunkTokens, logitRows) / 2);
     let extra = most; // for hypotheses beyond the first of each sequence
     const generated: Part[] = [];
@@ -138,7 +130,8 @@ export class Scheduler {
     const withDrafts = this.#addDrafts(generated);
     for (const sequence of this.#admit()) later.push(sequence);
     const nExtra = most - extra;
-    return withDrafts.concat(this.#sharePrompts(later, chunkTokens - nExtra, logitRows - nExtra));
+    const shares = sharePrompts(later, chunkTokens - nExtra, logitRows - nExtra, contextLength);
+    return withDrafts.concat(shares.map(({ sequence, count }) => ({ sequence, count, drafts: [] })));
   }
 
   /** The first guess of each, then the second, …. Nobody gives way for one: where blocks are missing it is dropped. */
@@ -155,7 +148,7 @@ export class Scheduler {
       const drafts = sequence.drafts.slice(0, shares.get(sequence) ?? 0);
       if (drafts.length === 0) return part;
       const missing = blocksFor(sequence.length + drafts.length) - sequence.blocks.length;
-      const taken = missing > 0 ? this.#take(missing) : [];
+      const taken = missing > 0 ? this.#allotment.take(missing) : [];
       if (taken === null) return part;
       sequence.blocks.push(...taken);
       return { sequence, count: 1 + drafts.length, drafts };
@@ -180,7 +173,7 @@ export class Scheduler {
     while (true) {
       const isShared = at < strand.blocks.length && this.#blocks.isShared(strand.blocks[at]);
       if (!isShared && strand.blocks.length >= blocksFor(strand.length)) return true;
-      const taken = this.#take(1);
+      const taken = this.#allotment.take(1);
       if (taken === null) {
         const youngest = this.running[this.running.length - 1];
         this.preempt(youngest);
@@ -200,161 +193,19 @@ export class Scheduler {
     const admitted: Sequence[] = [];
     while (this.waiting.length > 0 && this.running.length < this.#limits.maxSequences) {
       const [sequence] = this.waiting;
-      if (this.#isBeingComputed(sequence) || !this.#isRestored(sequence)) break;
       // Nobody overtakes: a long prompt would wait for ever.
-      if (!this.#inherit(sequence) && !this.#giveBlocks(sequence)) break;
+      if (this.#allotment.mustWait(sequence) || !this.#allotment.allot(sequence)) break;
       this.waiting.shift();
       this.running.push(sequence);
-      this.#takeHeritage(sequence);
+      this.#allotment.takeHeritage(sequence);
       this.#grow(sequence, sequence);
       admitted.push(sequence);
     }
     return admitted;
-  }
-
-  /** Gives a sequence the prompt's blocks that another of its request has computed. @returns whether it has them */
-  #inherit(sequence: Sequence): boolean {
-    const { family, nPrompt, length } = sequence;
-    if (family === null || family.blocks === null) return false;
-    const known = [...family.blocks];
-    this.#blocks.share(known);
-    // The last block may have to be copied at once.
-    const others = this.#take(blocksFor(length) - known.length, nPrompt % blockTokens > 0 ? 1 : 0);
-    if (others === null) {
-      this.#blocks.release(known);
-      return false;
-    }
-    sequence.blocks = [...known, ...others];
-    sequence.computed = sequence.proven = nPrompt;
-    return true;
-  }
-
-  /** The prompt's blocks are held as long as someone waits for them. */
-  #takeHeritage(sequence: Sequence): void {
-    const { family } = sequence;
-    if (family?.heirs.delete(sequence) && family.heirs.size === 0) this.#disinherit(family);
-  }
-
-  #disinherit(family: Family<Sequence>): void {
-    if (family.blocks !== null) this.#blocks.release(family.blocks);
-    family.blocks = null;
-  }
-
-  /** What files hold of a prompt is brought back before it is computed, a part before each step. */
-  #isRestored(sequence: Sequence): boolean {
-    // Others may need its blocks meanwhile: as often as it has blocks is often enough.
-    if (sequence.nRestores > sequence.names.length) return true;
-    const isDone = this.#prefixes.restore(sequence, sequence.nTakeable);
-    sequence.nRestores = isDone ? Infinity : sequence.nRestores + 1;
-    return isDone;
-  }
-
-  /** Gives a sequence all its blocks, with what the prefix cache knows of them. @returns false if too few are free */
-  #giveBlocks(sequence: Sequence): boolean {
-    const { copies } = sequence;
-    if (copies !== null) {
-      const taken = this.#take(blocksFor(sequence.length));
-      if (taken === null) return false;
-      sequence.blocks = taken;
-      sequence.computed = sequence.proven = sequence.length - 1;
-      this.#mover.copyIn(sequence, copies);
-      sequence.copies = null;
-      return true;
-    }
-    const { blocks: known, tail, nTokens } = this.#prefixes.take(sequence, sequence.nTakeable);
-    const missing = blocksFor(sequence.length) - known.length;
-    const headroom = headroomOf(sequence);
-    let others = this.#take(missing, headroom), computed = nTokens;
-    if (tail !== null) {
-      if (others !== null) this.#mover.copyBlock(tail.block, others[0]);
-      this.#blocks.release([tail.block]);
-      if (others === null) { // the block to copy may be the very one that is missing
-        others = this.#take(missing, headroom);
-        computed = known.length * blockTokens;
-      }
-    }
-    if (others === null) {
-      this.#blocks.release(known);
-      return false;
-    }
-    sequence.blocks = [...known, ...others];
-    sequence.computed = sequence.proven = computed;
-    sequence.cachedTokens ??= computed;
-    this.#prefixes.hitTokens += computed;
-    return true;
-  }
-
-  /** What the cache lacks of a prompt is being computed by another sequence: waiting for that costs less. */
-  #isBeingComputed(sequence: Sequence): boolean {
-    const { after, family } = sequence;
-    if (after !== null && (this.running.includes(after) || this.waiting.includes(after))) return true;
-    if (family?.unborn.has(sequence) && this.running.some((other) => family.unborn.has(other))) return true;
-    const names = sequence.names.slice(0, Math.floor(sequence.nTakeable / blockTokens));
-    const missing = names.findIndex((name) => !this.#prefixes.has(name));
-    if (missing < 0) return false;
-    const name = names[missing];
-    return this.running.some((other) => other.names[missing] === name && other.computed < other.nPrompt);
-  }
-
-  /** Its last token has no position yet. */
-  #isToBeShifted({ keepTokens, length }: Sequence): boolean {
-    return keepTokens !== null && length >= (this.#limits.contextLength ?? Infinity);
-  }
-
-  /** Takes blocks where `headroom` more are free, if need be from the prefix cache and from prompts held. */
-  #take(count: number, headroom = 0): number[] | null {
-    const missing = () => count + headroom - this.#blocks.free;
-    if (missing() > 0) this.#prefixes.evict(missing());
-    for (const { family } of missing() > 0 ? this.waiting : []) if (family !== null) this.#disinherit(family);
-    return missing() > 0 ? null : this.#blocks.take(count);
-  }
-
-  /**
-   * Equal shares of the step's prompt tokens; what a short prompt leaves over goes to the others.
-   * @param budget tokens
-   * @param rows logits for those who want that of every token
-   */
-  #sharePrompts(sequences: readonly Sequence[], budget: number, rows: number): Part[] {
-    const open = sequences.map((sequence) => ({
-      sequence,
-      most: Math.min(sequence.remaining - (this.#isToBeShifted(sequence) ? 1 : 0), sequence.stepTokens),
-      count: 0,
-    }));
-    const wantRows = open.filter(({ sequence }) => sequence.task.kind === "logits" || sequence.wantsPrompt);
-    const rowsEach = Math.max(1, Math.floor(rows / wantRows.length));
-    for (const entry of wantRows) entry.most = Math.min(entry.most, rowsEach);
-
-    let hungry = open;
-    while (budget > 0 && hungry.length > 0) {
-      const share = Math.max(1, Math.floor(budget / hungry.length));
-      for (const entry of hungry) { // the oldest first, so that it gets something however small the budget
-        const more = Math.min(share, budget, entry.most - entry.count);
-        entry.count += more;
-        budget -= more;
-      }
-      hungry = hungry.filter((entry) => entry.count < entry.most);
-    }
-    return open.filter(({ count }) => count > 0).map(({ sequence, count }) => ({
-      sequence,
-      count,
-      drafts: [],
-    }));
   }
 }
 
 /** Those of a list that somebody waits for. */
 export function nRequests(sequences: readonly Sequence[]): number {
   return sequences.reduce((sum, { isOwn }) => sum + (isOwn ? 0 : 1), 0);
-}
-
-/** @returns blocks that must be free besides: a sequence without them would give way again at once */
-function headroomOf({ nPrompt, branches, task }: Sequence): number {
-  if (task.kind !== "generate" || task.sampling.beam === null) return 0;
-  const { beam, maxTokens } = task.sampling;
-  const lengths = branches.length > 0
-    ? branches.map((branch) => branch.length)
-    : new Array<number>(maxTokens > 1 ? beam.width : 0).fill(nPrompt + 1);
-  const whole = Math.floor(nPrompt / blockTokens);
-  const wanted = lengths.reduce((sum, each) => sum + blocksFor(each) - whole, 0);
-  return Math.max(0, wanted - (blocksFor(nPrompt) - whole)); // one of them goes on in the prompt's last block
 }
