@@ -44,10 +44,14 @@ export class Allotment {
 
   /** Gives a sequence all its blocks. @returns false if too few are free */
   allot(sequence: Sequence): boolean {
-    return this.#inherit(sequence) || this.#giveBlocks(sequence);
+    if (this.#inherit(sequence)) return true;
+    return sequence.copies === null ? this.#giveKept(sequence) : this.#bringBack(sequence, sequence.copies);
   }
 
-  /** Takes blocks where `headroom` more are free, if need be from the prefix cache and from prompts held. */
+  /**
+   * Takes blocks where `headroom` more are free, if need be from the prefix cache and from prompts held.
+   * @returns null where there are too few
+   */
   take(count: number, headroom = 0): number[] | null {
     const missing = () => count + headroom - this.#blocks.free;
     if (missing() > 0) this.#prefixes.evict(missing());
@@ -55,6 +59,17 @@ export class Allotment {
       if (family !== null) this.#disinherit(family);
     }
     return missing() > 0 ? null : this.#blocks.take(count);
+  }
+
+  /** The prompt's blocks are held as long as someone waits for them. */
+  takeHeritage(sequence: Sequence): void {
+    const { family } = sequence;
+    if (family?.heirs.delete(sequence) && family.heirs.size === 0) this.#disinherit(family);
+  }
+
+  #disinherit(family: Family<Sequence>): void {
+    if (family.blocks !== null) this.#blocks.release(family.blocks);
+    family.blocks = null;
   }
 
   /** Gives a sequence the prompt's blocks that another of its request has computed. @returns whether it has them */
@@ -74,17 +89,6 @@ export class Allotment {
     return true;
   }
 
-  /** The prompt's blocks are held as long as someone waits for them. */
-  takeHeritage(sequence: Sequence): void {
-    const { family } = sequence;
-    if (family?.heirs.delete(sequence) && family.heirs.size === 0) this.#disinherit(family);
-  }
-
-  #disinherit(family: Family<Sequence>): void {
-    if (family.blocks !== null) this.#blocks.release(family.blocks);
-    family.blocks = null;
-  }
-
   /** What files hold of a prompt is brought back before it is computed, a part before each step. */
   #isRestored(sequence: Sequence): boolean {
     // Others may need its blocks meanwhile: as often as it has blocks is often enough.
@@ -94,18 +98,19 @@ export class Allotment {
     return isDone;
   }
 
-  /** Gives a sequence all its blocks, with what the prefix cache knows of them. @returns false if too few are free */
-  #giveBlocks(sequence: Sequence): boolean {
-    const { copies } = sequence;
-    if (copies !== null) {
-      const taken = this.take(blocksFor(sequence.length));
-      if (taken === null) return false;
-      sequence.blocks = taken;
-      sequence.computed = sequence.proven = sequence.length - 1;
-      this.#mover.copyIn(sequence, copies);
-      sequence.copies = null;
-      return true;
-    }
+  /** Gives a sequence what it had when it gave way, where that cannot be computed anew. */
+  #bringBack(sequence: Sequence, copies: readonly Uint8Array[]): boolean {
+    const taken = this.take(blocksFor(sequence.length));
+    if (taken === null) return false;
+    sequence.blocks = taken;
+    sequence.computed = sequence.proven = sequence.length - 1;
+    this.#mover.copyIn(sequence, copies);
+    sequence.copies = null;
+    return true;
+  }
+
+  /** Gives a sequence what the prefix cache knows of its prompt, and free blocks for the rest. */
+  #giveKept(sequence: Sequence): boolean {
     const { blocks: known, tail, nTokens } = this.#prefixes.take(sequence, sequence.nTakeable);
     const missing = blocksFor(sequence.length) - known.length;
     const headroom = headroomOf(sequence);
@@ -132,19 +137,14 @@ export class Allotment {
   /** What the cache lacks of a prompt is being computed by another sequence: waiting for that costs less. */
   #isBeingComputed(sequence: Sequence): boolean {
     const { after, family } = sequence;
-    if (after !== null && (this.#queues.running.includes(after) || this.#queues.waiting.includes(after))) {
-      return true;
-    }
-    if (family?.unborn.has(sequence) && this.#queues.running.some((other) => family.unborn.has(other))) {
-      return true;
-    }
+    const { running, waiting } = this.#queues;
+    if (after !== null && (running.includes(after) || waiting.includes(after))) return true;
+    if (family?.unborn.has(sequence) && running.some((other) => family.unborn.has(other))) return true;
     const names = sequence.names.slice(0, Math.floor(sequence.nTakeable / blockTokens));
     const missing = names.findIndex((name) => !this.#prefixes.has(name));
     if (missing < 0) return false;
     const name = names[missing];
-    return this.#queues.running.some((other) =>
-      other.names[missing] === name && other.computed < other.nPrompt
-    );
+    return running.some((other) => other.names[missing] === name && other.computed < other.nPrompt);
   }
 }
 
