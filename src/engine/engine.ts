@@ -1,6 +1,7 @@
 /**
- * The loop's body: schedule, forward, sample, report. Knows no Worker: whoever owns it calls `step`
- * while there is work, and is told what came of it through `Report`.
+ * The loop's body, `step`: schedule (`scheduler.ts`), forward (`step.ts`), sample (`replies.ts`), guess ahead
+ * (`speculation.ts`), report. Knows no Worker: whoever owns it calls `step` while there is work
+ * (`worker.ts`), and is told what came of it through `Report`.
  * @module
  */
 import type { Backend, LatentCache } from "../backend/backend.ts";
@@ -120,11 +121,7 @@ export class Engine {
       this.#blocks,
       this.#prefixes,
       (sequence) => this.#sequenceBlocks.release(sequence),
-      {
-        copyBlock: (from, to) => model.backend.copyBlock(cache, from, to),
-        copyOut: (sequence) => this.#shifting.copyOut(sequence),
-        copyIn: (sequence, copies) => this.#shifting.copyIn(sequence, copies),
-      },
+      this.#shifting,
     );
     this.#speculation = new Speculation(model, cache, limits.contextLength);
     const { vocabSize } = model.config;
@@ -278,26 +275,35 @@ export class Engine {
    * @returns how many tokens were generated
    */
   #attempt(parts: readonly Part[]): number {
+    const { backend, config } = this.#model;
+    const nExperts = config.routing?.nExperts ?? 0;
+    const observer = this.#counters.routesObserver(nExperts, (routes) => backend.readRoutes(routes));
     let outcomes: Outcome[];
     try {
-      const { backend, config } = this.#model;
-      const observer = this.#counters.routesObserver(
-        config.routing?.nExperts ?? 0,
-        (routes) => backend.readRoutes(routes),
-      );
       outcomes = computeStep(this.#model, this.#cache, parts, observer);
     } catch (error) {
       if (parts.length === 1) {
-        const [{ sequence, drafts }] = parts;
-        // A guess may be what the network fails of, and the sequence need never come to it.
-        if (drafts.length > 0) this.#beginAgain(sequence);
-        else this.#fail(requestOf(sequence), error);
+        this.#couldNot(parts[0], error);
         return 0;
       }
       // One that failed meanwhile has given back the blocks of its other hypotheses, too.
       const isHere = ({ sequence }: Part) => sequence.blocks.length > 0;
       return parts.reduce((sum, part) => isHere(part) ? sum + this.#attempt([part]) : sum, 0);
     }
+    return this.#tell(outcomes);
+  }
+
+  /** A part throws by itself: a guess may be what the network fails of, and the sequence need never come to it. */
+  #couldNot({ sequence, drafts }: Part, error: unknown): void {
+    if (drafts.length > 0) this.#beginAgain(sequence);
+    else this.#fail(requestOf(sequence), error);
+  }
+
+  /**
+   * Draws what follows, tells it, guesses ahead, and ends what is over or has failed.
+   * @returns how many tokens were generated
+   */
+  #tell(outcomes: readonly Outcome[]): number {
     const told: Told = { events: [], ended: [], nGenerated: 0 };
     const failed = new Map<Sequence, unknown>();
     for (const outcome of outcomes) {

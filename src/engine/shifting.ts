@@ -7,6 +7,7 @@
  */
 import { type Backend, blockTokens, type LatentCache } from "../backend/backend.ts";
 import type { Network } from "../model/network.ts";
+import type { BlockMover } from "./allotment.ts";
 import { blocksFor, type KvBlocks } from "./kv_blocks.ts";
 import type { PrefixCache } from "./prefix_cache.ts";
 import type { Scheduler } from "./scheduler.ts";
@@ -22,8 +23,8 @@ export function droppedTokens(length: number, keep: number): number {
   return Math.max(1, Math.floor((length - keep) / 2));
 }
 
-/** Moves sequences within one cache. */
-export class Shifting {
+/** Moves sequences within one cache, out of it and back. */
+export class Shifting implements BlockMover {
   shifts = 0;
   droppedTokens = 0;
   readonly #model: ShiftModel;
@@ -59,7 +60,7 @@ export class Shifting {
     for (let i = first; i < nBlocks; i++) {
       if (this.#blocks.isShared(from[i])) to[i] = this.#ownBlock(sequence, from[i], scheduler);
     }
-    if (to[first] !== from[first]) this.#model.backend.copyBlock(this.#cache, from[first], to[first]);
+    if (to[first] !== from[first]) this.copyBlock(from[first], to[first]);
     const place = (blocks: readonly number[], position: number) =>
       blocks[Math.floor(position / blockTokens)] * blockTokens + position % blockTokens;
     const places = new Int32Array(2 * (computed - keep - dropped));
@@ -73,6 +74,10 @@ export class Shifting {
     sequence.drop(keep, dropped);
     this.shifts++;
     this.droppedTokens += dropped;
+  }
+
+  copyBlock(from: number, to: number): void {
+    this.#model.backend.copyBlock(this.#cache, from, to);
   }
 
   /** @returns the sequence's blocks as bytes */
