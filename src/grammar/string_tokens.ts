@@ -1,9 +1,10 @@
 /**
- * The tokens that may come inside of a string, whatever its length may be: one walk through the vocabulary
+ * The tokens that may come inside of a string of bounded length: one walk through the vocabulary
  * serves all counts, since what a count forbids is a token that begins too many characters, or a quote that comes
  * too early.
  * @module
  */
+import { type Across, acrossOf } from "./across.ts";
 import type { Dfa } from "./dfa.ts";
 import { type Inside, quote } from "./quoted_text.ts";
 import { mostIds, sizeBytesOf, type TokenSet, tokenSet } from "./token_set.ts";
@@ -13,8 +14,8 @@ import type { Vocabulary } from "./vocabulary.ts";
 export interface StateTokens {
   /** Those that it reads whole. */
   readonly within: TokenSet;
-  /** Nodes of the trie at which the terminal may end, below which tokens go on. */
-  readonly across: Int32Array;
+  /** Where tokens go on behind the terminal's end. */
+  readonly across: Across;
 }
 
 /** What follows one state of a string's content. */
@@ -65,14 +66,14 @@ export class StringTokens {
 
   /** What may follow with so many characters to come. */
   within({ missing, left }: Inside): StateTokens {
-    const { endOf, tokenAt, sameAs } = this.#vocabulary;
-    const ending: number[] = [], across: number[] = [];
+    const { tokenAt, sameAs } = this.#vocabulary;
+    const ending: number[] = [], ends: number[] = [];
     for (const { node, nBefore } of this.#quotes) {
       if (nBefore < missing || nBefore > left) continue;
       for (let id = tokenAt[node]; id >= 0; id = sameAs[id]) ending.push(id);
-      if (endOf[node] > node + 1) across.push(node);
+      ends.push(node);
     }
-    return { within: this.#join(this.#count(left), ending), across: Int32Array.from(across) };
+    return { within: this.#join(this.#count(left), ending), across: acrossOf(this.#vocabulary, ends) };
   }
 
   /** @returns how many of the first tokens begin at most `left` characters, and no later one does */

@@ -4,12 +4,15 @@
  * again in each place. (The idea is XGrammar's, arXiv:2411.15100.)
  * @module
  */
+import { type Across, acrossOf, sizeBytesOfAcross } from "./across.ts";
 import type { Automaton, Position } from "./automaton.ts";
-import type { Dfa } from "./dfa.ts";
+import { Beginnings } from "./beginnings.ts";
+import { ClosingQuotes } from "./closing_quotes.ts";
+import { Dfa } from "./dfa.ts";
 import { QuotedText } from "./quoted_text.ts";
 import { type StateTokens, StringTokens } from "./string_tokens.ts";
 import type { Terminal } from "./terminal.ts";
-import { mostIds, sizeBytesOf, type TokenSet } from "./token_set.ts";
+import { mostIds, sizeBytesOf, type TokenSet, withTokens } from "./token_set.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 /** Bytes of what is kept of terminals and positions; then all of it is found again. */
@@ -26,6 +29,10 @@ export class TokenMasks {
   #known = new WeakMap<object, Map<number, StateTokens>>();
   /** Of contents of strings that are counted, by their states. */
   #strings = new WeakMap<Dfa, Map<number, StringTokens>>();
+  /** What is read whole from states with nothing behind them, by what they read. */
+  #begun = new Map<string, TokenSet>();
+  readonly #beginnings = new WeakMap<Dfa, Beginnings>();
+  #quotes: ClosingQuotes | null = null;
   #masks = new WeakMap<Position, TokenSet>();
   #keptBytes = 0;
 
@@ -42,14 +49,16 @@ export class TokenMasks {
     const known = this.#masks.get(position);
     if (known !== undefined) return known;
     // First what the terminals say: finding that uses the same scratch memory.
-    const parts = position.readings.map(({ terminal, state }) => this.#tokensOf(terminal, state));
+    const parts = position.readings.map(({ terminal, state, then }) =>
+      then === null && terminal instanceof Dfa
+        ? { within: this.#begunFrom(terminal, state), across: null }
+        : this.#tokensOf(terminal, state)
+    );
     this.#clear();
     parts.forEach(({ within, across }, i) => {
       this.#addSet(within);
       const { then } = position.readings[i];
-      if (then === null || across.length === 0) return;
-      const after = automaton.after(then);
-      for (const node of across) this.#walk(automaton, after, node);
+      if (then !== null && across !== null) this.#walk(automaton, automaton.after(then), across);
     });
     const mask = this.#taken();
     this.#masks.set(position, mask);
@@ -72,25 +81,54 @@ export class TokenMasks {
     const inside = terminal.inside(state);
     if (inside === null) return null;
     const { isCounted, maskOwner: content } = terminal;
-    let ofContent = this.#strings.get(content);
-    if (ofContent === undefined) this.#strings.set(content, ofContent = new Map());
-    let found = ofContent.get(inside.inner);
-    if (found === undefined) {
-      found = new StringTokens(this.vocabulary, content, inside.inner);
-      if (isCounted) {
-        ofContent.set(inside.inner, found);
-        this.#keep(found.sizeBytes);
-      }
-    }
-    const tokens = found.within(inside);
-    this.#keep(sizeBytesOf(tokens.within) + 4 * tokens.across.length);
+    const tokens = isCounted
+      ? this.#countedTokens(content, inside.inner).within(inside)
+      : this.#uncountedTokens(content, inside.inner);
+    this.#keep(sizeBytesOf(tokens.within) + sizeBytesOfAcross(tokens.across));
     return tokens;
   }
 
-  #findTokens(terminal: Terminal, from: number): StateTokens {
+  #countedTokens(content: Dfa, inner: number): StringTokens {
+    let ofContent = this.#strings.get(content);
+    if (ofContent === undefined) this.#strings.set(content, ofContent = new Map());
+    let found = ofContent.get(inner);
+    if (found === undefined) {
+      ofContent.set(inner, found = new StringTokens(this.vocabulary, content, inner));
+      this.#keep(found.sizeBytes);
+    }
+    return found;
+  }
+
+  #uncountedTokens(content: Dfa, inner: number): StateTokens {
+    const { tokenAt, sameAs } = this.vocabulary;
+    const within = this.#begunFrom(content, inner);
+    const nodes = (this.#quotes ??= new ClosingQuotes(this.vocabulary)).after(content, inner);
+    const ending: number[] = [];
+    for (const node of nodes) for (let id = tokenAt[node]; id >= 0; id = sameAs[id]) ending.push(id);
+    return {
+      within: withTokens(within, ending, this.vocabulary.size),
+      across: acrossOf(this.vocabulary, nodes),
+    };
+  }
+
+  /** The tokens that an automaton reads whole, wherever it may end. */
+  #begunFrom(dfa: Dfa, state: number): TokenSet {
+    let beginnings = this.#beginnings.get(dfa);
+    if (beginnings === undefined) this.#beginnings.set(dfa, beginnings = new Beginnings(dfa));
+    const key = beginnings.keyOf(state);
+    const found = (key === null ? undefined : this.#begun.get(key)) ??
+      this.#findTokens(dfa, state, false).within;
+    if (key !== null && !this.#begun.has(key)) {
+      this.#begun.set(key, found);
+      this.#keep(2 * key.length);
+    }
+    return found;
+  }
+
+  #findTokens(terminal: Terminal, from: number, looksAcross = true): StateTokens {
     const { byteOf, depthOf, endOf, tokenAt, nNodes } = this.vocabulary;
     const states = this.#states;
-    const across: number[] = [];
+    const tops: number[] = [];
     this.#clear();
     states[0] = from;
     for (let node = 1; node < nNodes;) {
@@ -102,19 +140,32 @@ export class TokenMasks {
       }
       states[depth] = state;
       if (tokenAt[node] >= 0) this.#add(tokenAt[node]);
-      if (endOf[node] > node + 1 && terminal.accepts(state)) across.push(node);
+      if (looksAcross && terminal.accepts(state)) tops.push(node);
       node++;
     }
-    this.#keep(4 * across.length);
-    return { within: this.#taken(), across: Int32Array.from(across) };
+    const across = acrossOf(this.vocabulary, tops);
+    this.#keep(sizeBytesOfAcross(across));
+    return { within: this.#taken(), across };
   }
 
-  /** Adds the tokens below a node that a position reads. */
-  #walk(automaton: Automaton, from: Position, top: number): void {
+  /** Adds the tokens that go on behind the end of a terminal, as a position reads them. */
+  #walk(automaton: Automaton, from: Position, { bytes, ends, nodes }: Across): void {
+    for (let i = 0; i < bytes.length; i++) {
+      const begun = automaton.step(from, bytes[i]);
+      if (begun === null) continue;
+      for (let at = i === 0 ? 0 : ends[i - 1]; at < ends[i]; at++) {
+        this.#walkBelow(automaton, begun, nodes[at]);
+      }
+    }
+  }
+
+  /** Adds the token of a node and those below it that a position reads. */
+  #walkBelow(automaton: Automaton, from: Position, top: number): void {
     const { byteOf, depthOf, endOf, tokenAt } = this.vocabulary;
     const positions = this.#positions;
     const end = endOf[top];
     positions[depthOf[top]] = from;
+    if (tokenAt[top] >= 0) this.#add(tokenAt[top]);
     for (let node = top + 1; node < end;) {
       const depth = depthOf[node];
       const next = automaton.step(positions[depth - 1]!, byteOf[node]);
@@ -183,6 +234,7 @@ export class TokenMasks {
     if (this.#keptBytes < mostBytes) return;
     this.#known = new WeakMap();
     this.#strings = new WeakMap();
+    this.#begun = new Map();
     this.#masks = new WeakMap();
     this.#keptBytes = 0;
   }

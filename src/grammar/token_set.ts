@@ -28,3 +28,12 @@ export function tokenSet(ids: Int32Array, size: number): TokenSet {
   for (let i = 0; i < ids.length; i++) words[ids[i] >>> 5] |= 1 << (ids[i] & 31);
   return { ids: null, words };
 }
+
+/** A set and some tokens more. */
+export function withTokens(set: TokenSet, more: readonly number[], size: number): TokenSet {
+  if (more.length === 0) return set;
+  if (set.ids !== null) return tokenSet(Int32Array.of(...set.ids, ...more), size);
+  const words = set.words.slice();
+  for (const id of more) words[id >>> 5] |= 1 << (id & 31);
+  return { ids: null, words };
+}
