@@ -124,8 +124,7 @@ export class Engine {
       this.#shifting,
     );
     this.#speculation = new Speculation(model, cache, limits.contextLength);
-    const { vocabSize } = model.config;
-    this.#replies = new Replies(vocabSize, limits.contextLength, this.#blocks, {
+    this.#replies = new Replies(model.config.vocabSize, limits.contextLength, this.#blocks, {
       prompt: (id, logprobs) => report.prompt(id, logprobs),
       judged: (sequence, drafted, accepted) => this.#speculation.judged(sequence, drafted, accepted),
       now,
@@ -171,10 +170,9 @@ export class Engine {
     try {
       if (this.#draining) throw new BusyError("Cannot accept the request: the model is closing");
       checkRequest(tokens, task, this.#limits.contextLength, this.#model.config.vocabSize);
-      if (task.kind === "generate" && task.sampling.speculative) {
-        this.#speculation.check(task.sampling.speculative.kind);
-      }
-      const withMtp = task.kind === "generate" && task.sampling.speculative?.kind === "mtp";
+      const draftKind = task.kind === "generate" ? task.sampling.speculative?.kind : undefined;
+      if (draftKind !== undefined) this.#speculation.check(draftKind);
+      const withMtp = draftKind === "mtp";
       const names = this.#limits.prefixCache
         ? namesOf(tokens, rootName(tenant, withMtp, this.#limits.identity), withMtp)
         : noNames;
