@@ -5,9 +5,9 @@
  */
 import { CheckpointError } from "../errors.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
-import { decode, type FloatDtype } from "./decode.ts";
+import { groupTables } from "./group_tables.ts";
 import { GroupedMatrix } from "./grouped_matrix.ts";
-import { MatrixParts, rangeOf } from "./packed_words.ts";
+import { MatrixParts } from "./packed_words.ts";
 
 /** Nibble j of a word holds output [0, 2, 4, 6, 1, 3, 5, 7][j] of its eight; here the other way round. */
 const nibbleOf = [0, 4, 1, 5, 2, 6, 3, 7];
@@ -50,17 +50,7 @@ export function awqMatrix(
     sizeBytes: qweight.sizeBytes + zeros.sizeBytes + scales.sizeBytes,
     nGroups,
     groupOf: Int32Array.from({ length: width }, (_, i) => Math.floor(i / size)),
-    bounds() {
-      const [least, most] = rangeOf(nGroups * rows, (k) => zeroOf(Math.floor(k / rows), k % rows));
-      return [-most, 15 - least];
-    },
-    scales(row, count) {
-      const all = decode(scales.dtype as FloatDtype, parts.bytes(scales));
-      return Float32Array.from(
-        { length: count * nGroups },
-        (_, k) => all[k % nGroups * rows + row + Math.floor(k / nGroups)],
-      );
-    },
+    ...groupTables(parts, scales, 15, zeroOf),
     steps(row, count) {
       const words = parts.words(qweight);
       const steps = new Int16Array(count * width);

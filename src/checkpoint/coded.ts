@@ -20,8 +20,8 @@ export interface ExactRows {
   rows(row: number, count: number): Uint8Array;
 }
 
-/** A matrix (rows, width) = (outputs, inputs) that must be decoded. */
-export interface CodedMatrix {
+/** What is known of a matrix (rows, width) = (outputs, inputs) before it is read. */
+export interface CodedShape {
   /** As the network calls it. */
   readonly name: string;
   /** The file that it lies in, or the first of them. */
@@ -32,6 +32,10 @@ export interface CodedMatrix {
   readonly width: number;
   /** Bytes in the files. */
   readonly sizeBytes: number;
+}
+
+/** A matrix that must be decoded. */
+export interface CodedMatrix extends CodedShape {
   /** The blocks that the file has from `offset` on, where a device reads them as they lie. */
   readonly blocks?: { readonly format: BlockFormat; readonly offset: number };
   /** @returns (count, width), every value exact */

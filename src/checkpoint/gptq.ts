@@ -5,9 +5,9 @@
  */
 import { CheckpointError } from "../errors.ts";
 import type { Checkpoint, StoredTensor } from "./checkpoint.ts";
-import { decode, type FloatDtype } from "./decode.ts";
+import { groupTables } from "./group_tables.ts";
 import { GroupedMatrix } from "./grouped_matrix.ts";
-import { MatrixParts, numberAt, rangeOf, wordsFor } from "./packed_words.ts";
+import { MatrixParts, numberAt, wordsFor } from "./packed_words.ts";
 
 /** How the codes are packed. */
 export interface GptqOptions {
@@ -67,17 +67,7 @@ export function gptqMatrix(
     sizeBytes: qweight.sizeBytes + zeros.sizeBytes + scales.sizeBytes + (order?.sizeBytes ?? 0),
     nGroups,
     groupOf,
-    bounds() {
-      const [least, most] = rangeOf(nGroups * rows, (k) => zeroOf(Math.floor(k / rows), k % rows));
-      return [-most, mostCode - least];
-    },
-    scales(row, count) {
-      const all = decode(scales.dtype as FloatDtype, parts.bytes(scales));
-      return Float32Array.from(
-        { length: count * nGroups },
-        (_, k) => all[k % nGroups * rows + row + Math.floor(k / nGroups)],
-      );
-    },
+    ...groupTables(parts, scales, mostCode, zeroOf),
     steps(row, count) {
       const words = parts.words(qweight);
       const steps = new Int16Array(count * width);

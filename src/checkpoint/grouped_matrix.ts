@@ -5,16 +5,10 @@
  */
 import { packedGroup } from "../tensor/packed_format.ts";
 import { type CodedFormat, layOutCodes } from "../tensor/t16_codes.ts";
-import type { CodedMatrix, ExactRows } from "./coded.ts";
+import type { CodedMatrix, CodedShape, ExactRows } from "./coded.ts";
 
 /** A matrix of whole numbers, and how to read it. */
-export interface GroupedSource {
-  readonly name: string;
-  readonly file: string;
-  readonly coding: string;
-  readonly rows: number;
-  readonly width: number;
-  readonly sizeBytes: number;
+export interface GroupedSource extends CodedShape {
   readonly nGroups: number;
   /** (width), the group of each input */
   readonly groupOf: Int32Array;
