@@ -1,4 +1,4 @@
-/** Servers and disks that do what none should, beside those of pull_test.ts: each pull ends, whole or with a reason. */
+/** Servers and disks that do what none should, beside those of unreliable_server_test.ts: each pull ends, whole or with a reason. */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import type { ServerResponse } from "node:http";
@@ -6,7 +6,6 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 import { pull } from "../../../src/checkpoint/hub/pull.ts";
-import { DownloadError } from "../../../src/errors.ts";
 import {
   atFirst,
   blobName,
@@ -19,20 +18,11 @@ import {
   tinyFiles,
   withHub,
 } from "./hub_server.ts";
+import { assertSnapshot, refuses, repo } from "./pulled.ts";
 
-const repo = (hub: Hub) => join(hub.cache, "models--deep-see--tiny");
 /** Gives up soon. */
 const hurried = { idleMs: 300, tries: 2, firstWaitMs: 1, longestWaitMs: 10 };
 const isListing = ({ path }: Seen) => path.startsWith("/api");
-
-function assertWhole(hub: Hub): void {
-  const snapshot = join(repo(hub), "snapshots", commit);
-  const names = readdirSync(snapshot);
-  assert.equal(names.length, 5);
-  for (const name of names) {
-    assert.equal(Buffer.compare(readFileSync(join(snapshot, name)), hub.files.get(name)!), 0, name);
-  }
-}
 
 /** Nothing that came has become a file. */
 function assertNothing(hub: Hub): void {
@@ -42,14 +32,6 @@ function assertNothing(hub: Hub): void {
     assert.ok(good.has(name) || name.includes(".incomplete"), name);
     if (good.has(name)) assert.equal(blobName(readFileSync(join(blobs, name))), name);
   }
-}
-
-async function refused(act: Promise<unknown>, message: RegExp): Promise<void> {
-  await assert.rejects(act, (error) => {
-    assert.ok(error instanceof DownloadError, `${(error as Error).stack}`);
-    assert.match(error.message, message);
-    return true;
-  });
 }
 
 /** The part of a file that a request asks for. */
@@ -73,11 +55,11 @@ test("parts that come compressed, or only say so, were not asked for and are not
           response.end(isTrue ? gzipSync(body) : body);
         });
       hub.misbehave = compressed(Infinity);
-      await refused(pull(modelId, hub.settings()), /sends it in "gzip", which was not asked for/);
+      await refuses(pull(modelId, hub.settings()), /sends it in "gzip", which was not asked for/);
       assertNothing(hub);
       hub.misbehave = compressed(3);
       await pull(modelId, hub.settings());
-      assertWhole(hub);
+      assertSnapshot(hub);
     });
   }
 });
@@ -99,7 +81,7 @@ test("a server whose ETags are weak, come and go, or differ from part to part se
         return true;
       };
       await pull(modelId, hub.settings());
-      assertWhole(hub);
+      assertSnapshot(hub);
     });
   }
   // Strong ones that differ each time are of files that change all the time.
@@ -111,7 +93,7 @@ test("a server whose ETags are weak, come and go, or differ from part to part se
       response.end(body);
       return true;
     };
-    await refused(pull(modelId, hub.settings()), /3 times it came as another file|ETag/);
+    await refuses(pull(modelId, hub.settings()), /3 times it came as another file|ETag/);
     assertNothing(hub);
   });
 });
@@ -131,10 +113,10 @@ test("bytes without end are cut off where the file should end, and a listing whe
       response.writeHead(206, { "content-range": partOf(hub, seen).range });
       return endless(response).then(() => true);
     };
-    await refused(pull(modelId, hub.settings({ patience: hurried })), /another file|sends more than/);
+    await refuses(pull(modelId, hub.settings({ patience: hurried })), /another file|sends more than/);
     assertNothing(hub);
     hub.misbehave = (seen, response) => isListing(seen) ? endless(response).then(() => true) : false;
-    await refused(pull(modelId, hub.settings({ patience: hurried })), /more than \d+ bytes/);
+    await refuses(pull(modelId, hub.settings({ patience: hurried })), /more than \d+ bytes/);
   });
 });
 
@@ -149,20 +131,20 @@ test("a server that never ends its headers, or has a megabyte of them, is given 
         socket!.on("close", () => clearInterval(timer)).on("error", () => {});
         return true;
       };
-      await refused(pull(modelId, hub.settings({ patience: hurried })), /sent nothing for 0\.3 s/);
+      await refuses(pull(modelId, hub.settings({ patience: hurried })), /sent nothing for 0\.3 s/);
     }
     hub.misbehave = (seen, response) => {
       if (!isListing(seen)) return false;
       response.socket!.end(`HTTP/1.1 200 OK\r\nx: ${"y".repeat(1 << 20)}\r\n\r\n{}`);
       return true;
     };
-    await refused(
+    await refuses(
       pull(modelId, hub.settings({ patience: hurried })),
       /failed|does not answer as a hub|sent nothing/,
     );
     hub.misbehave = () => false;
     await pull(modelId, hub.settings());
-    assertWhole(hub);
+    assertSnapshot(hub);
   });
 });
 
@@ -175,7 +157,7 @@ test("a file whose bytes are wrong each time is given up, and nothing of it is k
         response.end(noise(body.length, 99));
       });
     hub.misbehave = wrong(Infinity);
-    await refused(
+    await refuses(
       pull(modelId, hub.settings()),
       /tokenizer\.json.*3 times it came as another file; its SHA-256/,
     );
@@ -183,7 +165,7 @@ test("a file whose bytes are wrong each time is given up, and nothing of it is k
     assert.ok(!existsSync(join(repo(hub), "snapshots", commit, "tokenizer.json")));
     hub.misbehave = wrong(2);
     await pull(modelId, hub.settings());
-    assertWhole(hub);
+    assertSnapshot(hub);
   });
 });
 
@@ -200,7 +182,7 @@ test("names with a NUL, with dots at their end or without end are refused", asyn
   ) {
     await withHub({ ...tinyFiles(), [name]: noise(10) }, async (hub) => {
       const patterns = { include: ["*"], exclude: [] };
-      await refused(pull(modelId, hub.settings(), { patterns }), /is no name for a file/);
+      await refuses(pull(modelId, hub.settings(), { patterns }), /is no name for a file/);
       assert.ok(!existsSync(repo(hub)));
     });
   }
