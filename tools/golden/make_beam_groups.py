@@ -10,15 +10,14 @@ golden logits of a later transformers, which the network must meet.
 A group that is done is continued with padding there, for which later groups are penalised. That is meant by
 nobody, so only cases that another padding leaves as they are are written.
 """
-import argparse
 import json
 import math
-import pathlib
-import random
 
 import torch
 from safetensors.torch import load_file
 from transformers import AutoConfig, AutoModelForCausalLM, GenerationConfig
+
+from make_beams import pick_options, pick_prompt, read_arguments, write_cases
 
 
 def open_model(checkpoint):
@@ -49,19 +48,12 @@ def generate(model, prompt, options, pad):
 
 @torch.no_grad()
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("checkpoint", type=pathlib.Path)
-    parser.add_argument("out", type=pathlib.Path)
-    parser.add_argument("--cases", type=int, default=24)
-    parser.add_argument("--seed", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    pick = random.Random(args.seed)
+    args, pick = read_arguments(__doc__)
     model = open_model(args.checkpoint)
     vocab = model.config.vocab_size
     cases, n_odd = [], 0
     while len(cases) < args.cases:
-        prompt = [pick.randrange(2, vocab) for _ in range(pick.choice([1, 5, 12, 63, 64, 70]))]
+        prompt = pick_prompt(pick, vocab)
         likely = model(torch.tensor([prompt])).logits[0, -1].topk(6).indices.tolist()
         groups = pick.choice([2, 2, 3, 4, 6])
         width = groups * pick.choice([1, 2, 2, 3])
@@ -70,23 +62,15 @@ def main():
             "num_beams": width,
             "num_beam_groups": groups,
             "diversity_penalty": pick.choice([0.1, 0.5, 1.0, 2.0, 10.0]),
-            "num_return_sequences": pick.randint(1, width),
-            "max_new_tokens": pick.choice([1, 4, 9, 16, 20]),
-            "eos_token_id": ends,
-            "length_penalty": pick.choice([1.0, 1.0, 0.0, 2.0, 0.5, -1.0, -0.3]),
-            "early_stopping": pick.choice([False, False, True, "never"]),
+            **pick_options(pick, width, ends),
         }
-        if pick.random() < 0.25:
-            options["repetition_penalty"] = pick.choice([0.8, 1.3])
-        if pick.random() < 0.25:
-            options["min_new_tokens"] = min(pick.choice([2, 5]), options["max_new_tokens"])
         sequences, scores = generate(model, prompt, options, pad=0)
         if generate(model, prompt, options, pad=1)[0] != sequences:
             n_odd += 1
             continue
         cases.append({"prompt": prompt, "options": options, "sequences": sequences, "scores": scores})
     print(f"{len(cases)} cases, {n_odd} left out")
-    args.out.write_text("[\n" + ",\n".join(json.dumps(case) for case in cases) + "\n]\n")
+    write_cases(args.out, cases)
 
 
 if __name__ == "__main__":
