@@ -114,7 +114,10 @@ test("what cannot be enforced is refused by where it stands", () => {
     [{ properties: { a: { not: { const: 1 } } } }, "#/properties/a/not"],
     [{ type: "array", contains: { type: "string" } }, "#/contains"],
     [{ if: {}, then: {} }, "#/if"],
-    [{ type: "object", dependentRequired: { a: ["b"] } }, "#/dependentRequired"],
+    [{ type: "object", dependentRequired: { a: "b" } }, "#/dependentRequired"],
+    [{ type: "object", dependencies: { a: 1 } }, "#/dependencies"],
+    [{ type: "object", propertyNames: { anyOf: [{ const: "a" }] } }, "#/propertyNames/anyOf"],
+    [{ type: "object", propertyNames: { if: true, then: false } }, "#/propertyNames/if"],
     [{ type: "string", format: "nonsense" }, "#/format"],
     [{ type: "string", pattern: "(?<=a)b" }, "#/pattern"],
     [{ type: "string", pattern: 1 } as never, "#/pattern"],
@@ -223,6 +226,43 @@ test("properties come in their order, optional ones may be left out, and others 
   assert.ok(!accepts(open, { b: 2, d: 4 }));
   assert.ok(!reads(start(open), '{"b":2,"a":true}'), "a declared name is none of the others");
   assert.ok(!reads(start(open), String.raw`{"b":2,"\u0061":true}`), "however it is written");
+});
+
+test("a property brings others with it", () => {
+  const properties = { a: { type: "integer" }, b: { type: "integer" }, c: { type: "integer" } };
+  const closed = { type: "object", properties, dependentRequired: { a: ["b"], b: ["c"] } };
+  for (const value of [{}, { c: 1 }, { b: 1, c: 1 }, { a: 1, b: 1, c: 1 }]) assert.ok(accepts(closed, value));
+  for (const value of [{ a: 1 }, { b: 1 }, { a: 1, b: 1 }, { a: 1, c: 1 }]) {
+    assert.ok(!accepts(closed, value));
+  }
+  const open = { type: "object", dependentRequired: { a: ["b"] } };
+  for (const value of [{}, { z: 1 }, { a: 1, b: 2 }, { a: 1, b: 2, z: 3 }]) assert.ok(accepts(open, value));
+  assert.ok(!accepts(open, { z: 1, a: 1 }));
+  const also = { properties: { b: { type: "integer", minimum: 5 } }, required: ["b"] };
+  for (const keyword of ["dependentSchemas", "dependencies"]) {
+    const schema = { type: "object", properties, [keyword]: { a: also } };
+    assert.ok(accepts(schema, { b: 1, c: 1 }) && accepts(schema, { a: 1, b: 5 }));
+    assert.ok(!accepts(schema, { a: 1 }) && !accepts(schema, { a: 1, b: 1 }));
+  }
+});
+
+test("names of properties follow a schema of their own, also one that is referred to", () => {
+  const $defs = { color: { type: "string", enum: ["red", "green"] } };
+  const schema = {
+    $defs,
+    type: "object",
+    propertyNames: { $ref: "#/$defs/color" },
+    additionalProperties: { type: "integer" },
+  };
+  assert.ok(accepts(schema, {}) && accepts(schema, { red: 1 }) && accepts(schema, { green: 2, red: 1 }));
+  assert.ok(!accepts(schema, { blue: 1 }));
+  assert.ok(accepts({ type: "object", propertyNames: { type: "integer" } }, {}));
+  assert.ok(
+    !accepts({ type: "object", propertyNames: { type: "integer" } }, { a: 1 }),
+    "no name is a number",
+  );
+  const held = { type: "object", required: ["a"], unevaluatedProperties: { type: "integer" } };
+  assert.ok(accepts(held, { a: 1 }) && !accepts(held, { a: "x" }), "a name that nothing else speaks of");
 });
 
 test("white space between the parts is a space, or a line break with some indentation", () => {

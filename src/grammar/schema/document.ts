@@ -38,7 +38,7 @@ const single = [
   "unevaluatedProperties",
 ];
 const lists = ["allOf", "anyOf", "oneOf", "prefixItems", "items"];
-const named = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+const named = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
 export class SchemaDocument {
   readonly root: SchemaNode;

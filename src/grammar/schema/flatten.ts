@@ -1,9 +1,10 @@
 /**
- * What holds at one place of a document: references, `allOf`, `anyOf` and `oneOf` taken apart, so that
+ * What holds at one place of a document: references, `allOf`, `anyOf`, `oneOf` and dependents taken apart, so that
  * each alternative is a plain list of schemas which all hold.
  * @module
  */
 import { type SchemaDocument, schemaError, type SchemaNode } from "./document.ts";
+import { dependents } from "./dependents.ts";
 import { checkKeywords, type JsonType, types, typesOf } from "./keywords.ts";
 
 /** Schemas that hold together, without regard to their references and combinations. */
@@ -50,6 +51,9 @@ export class Flattener {
     }
     if (keywords.oneOf !== undefined) also(this.#oneOf(node));
     if (keywords.not !== undefined) also(this.#not(node));
+    for (const alternatives of dependents(this.#document, node)) {
+      also(alternatives.flatMap((nodes) => this.all(nodes)));
+    }
     this.#open.delete(node);
     this.#known.set(node, flats);
     return flats;

@@ -18,8 +18,6 @@ export const types: readonly JsonType[] = [
 
 const refused: Readonly<Record<string, string>> = {
   if: "a condition cannot be enforced, write its cases with anyOf",
-  dependentSchemas: "a condition cannot be enforced, write its cases with anyOf",
-  dependencies: "a condition cannot be enforced, write its cases with anyOf",
   contains: "it cannot be enforced",
   $dynamicRef: "only $ref is followed",
   $recursiveRef: "only $ref is followed",

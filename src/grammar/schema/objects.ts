@@ -10,7 +10,7 @@ import type { Budget } from "../limits.ts";
 import { QuotedText } from "../quoted_text.ts";
 import { matches } from "../terminal.ts";
 import { type SchemaDocument, schemaError, type SchemaNode } from "./document.ts";
-import { leastOf, mostOf, textsOf } from "./keywords.ts";
+import { checkKeywords, leastOf, mostOf, textsOf, typesOf, valuesOf } from "./keywords.ts";
 import { anyContent, contentDfaOf, patternDfa } from "./strings.ts";
 
 /** A kind of key that is not declared by name, and the schemas of its value. */
@@ -49,19 +49,23 @@ export function objectShape(
   budget: Budget,
 ): ObjectShape {
   const layers = nodes.map((node) => layerOf(node, document, budget));
+  const held = nodes.flatMap((node) => document.child(node, "unevaluatedProperties") ?? []);
+  const valueOf = (name: string): readonly SchemaNode[] => {
+    const said = layers.map((layer) => valueIn(layer, name));
+    return said.every((each) => each === null) ? held : said.flatMap((each) => each ?? []);
+  };
   const names = new Set<string>();
   for (const { properties } of layers) for (const name of properties.keys()) names.add(name);
   const required = new Set(textsOf(nodes, "required"));
-  requireDependents(nodes, required);
   for (const name of required) names.add(name);
   const namings = nodes.flatMap((node) => document.child(node, "propertyNames") ?? []);
-  const keyDfas = namings.map((node) => keyDfaOf(node, budget));
+  const keyDfas = namings.map((node) => keyDfaOf(node, document, budget));
   if (names.size > mostProperties) {
     throw schemaError(nodes[0].path, `more than ${mostProperties} properties cannot be enforced`);
   }
   const properties = new Map<string, readonly SchemaNode[]>();
   for (const name of names) {
-    const value = layers.flatMap((layer) => valueIn(layer, name));
+    const value = valueOf(name);
     const isNamed = keyDfas.every((dfa) => matches(dfa, contentBytes(name)));
     const isPossible = isNamed && !value.some(({ isFalse }) => isFalse);
     if (isPossible || required.has(name)) {
@@ -69,17 +73,14 @@ export function objectShape(
     }
   }
   const isClosed = layers.some(({ additional }) => additional?.isFalse === true);
-  const isHeld = nodes.some(({ keywords }) => keywords.unevaluatedProperties !== undefined);
   const isOpen = !isClosed &&
     (layers.some(({ additional }) => additional !== null) ||
-      (!isHeld && layers.every((layer) => layer.declaresNothing)));
+      (held.length === 0 && layers.every((layer) => layer.declaresNothing)));
   const others = otherKeys(layers, names, keyDfas, isOpen, nodes, budget);
   const min = leastOf(nodes, "minProperties"), max = mostOf(nodes, "maxProperties");
   const no = document.node(false, "#");
   const valueAt = (name: string) =>
-    keyDfas.every((dfa) => matches(dfa, contentBytes(name)))
-      ? layers.flatMap((layer) => valueIn(layer, name))
-      : [no];
+    keyDfas.every((dfa) => matches(dfa, contentBytes(name))) ? valueOf(name) : [no];
   return { properties, required, min, max, others, valueAt };
 }
 
@@ -98,48 +99,46 @@ function layerOf(node: SchemaNode, document: SchemaDocument, budget: Budget): La
     value,
   }));
   const additional = document.child(node, "additionalProperties");
-  const declaresNothing = properties.size === 0 && patterns.length === 0;
+  // A property that cannot be is not one that the object is made of.
+  const declaresNothing = patterns.length === 0 && [...properties.values()].every(({ isFalse }) => isFalse);
   return { properties, patterns, additional, declaresNothing };
 }
 
-function valueIn({ properties, patterns, additional }: Layer, name: string): SchemaNode[] {
+/** @returns null where the schema says nothing of a property of that name */
+function valueIn({ properties, patterns, additional }: Layer, name: string): SchemaNode[] | null {
   const declared = properties.get(name);
   const matched = patterns.filter(({ keys }) => matches(keys, contentBytes(name))).map(({ value }) => value);
   const found = declared === undefined ? matched : [declared, ...matched];
-  return found.length > 0 || additional === null ? found : [additional];
+  if (found.length > 0) return found;
+  return additional === null ? null : [additional];
 }
 
-function keyDfaOf(node: SchemaNode, budget: Budget): Dfa {
-  const { keywords, path, isFalse } = node;
-  if (isFalse) return dfaOf(nothing, budget);
-  const values = keywords.enum ?? (Object.hasOwn(keywords, "const") ? [keywords.const] : null);
-  for (const name of ["$ref", "allOf", "anyOf", "oneOf", "not"]) {
+/** @param open references on the way here: one that leads back says no more */
+function keyDfaOf(
+  node: SchemaNode,
+  document: SchemaDocument,
+  budget: Budget,
+  open: readonly SchemaNode[] = [],
+): Dfa {
+  const { keywords, path } = node;
+  checkKeywords(node);
+  if (!typesOf(node).has("string")) return dfaOf(nothing, budget);
+  for (const name of ["anyOf", "oneOf", "not"]) {
     if (keywords[name] !== undefined) throw schemaError(`${path}/${name}`, "it cannot be enforced of names");
   }
-  const dfa = contentDfaOf([node], budget);
-  if (!Array.isArray(values)) return dfa;
-  const texts = values.filter((each) => typeof each === "string");
-  const listed = dfaOf(choice(...texts.map((each) => text(JSON.stringify(each).slice(1, -1)))), budget);
-  return intersect(dfa, listed, budget);
-}
-
-/** A property that is required with another one, which is required itself. */
-function requireDependents(nodes: readonly SchemaNode[], required: Set<string>): void {
-  for (const { keywords, path } of nodes) {
-    const dependents = keywords.dependentRequired;
-    if (dependents === undefined) continue;
-    const where = `${path}/dependentRequired`;
-    if (typeof dependents !== "object" || dependents === null) {
-      throw schemaError(where, "lists of names by name are needed");
-    }
-    for (const [name, list] of Object.entries(dependents)) {
-      if (!Array.isArray(list) || list.length === 0) continue;
-      if (!required.has(name)) {
-        throw schemaError(where, "it cannot be enforced, unless the property is required");
-      }
-      for (const each of list) required.add(String(each));
-    }
+  let dfa = contentDfaOf([node], budget);
+  const values = valuesOf(node);
+  if (values !== null) {
+    const texts = values.filter((each) => typeof each === "string");
+    const listed = dfaOf(choice(...texts.map((each) => text(JSON.stringify(each).slice(1, -1)))), budget);
+    dfa = intersect(dfa, listed, budget);
   }
+  const also = keywords.$ref === undefined ? [] : [document.target(node)];
+  for (const each of [...also, ...document.children(node, "allOf")]) {
+    if (open.includes(each)) continue;
+    dfa = intersect(dfa, keyDfaOf(each, document, budget, [...open, node]), budget);
+  }
+  return dfa;
 }
 
 /** Keys without a name of their own, by the patterns that they match. */
