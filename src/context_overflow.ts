@@ -1,9 +1,11 @@
 /**
- * Prompts longer than the context, where the caller wants them shortened: of a chat the oldest turns go, of other
- * prompts the oldest tokens, after what is to stay. Half a context goes at a time and no less: a prompt that
- * lost a little more with each turn would begin otherwise each time, and nothing of it would be in the cache.
+ * Prompts longer than the context, where the caller wants them shortened: of a chat the oldest turns go, of
+ * other prompts the oldest tokens, after what is to stay. Half a context goes at a time and no less: a prompt
+ * that lost a little more with each turn would begin otherwise each time, and nothing of it would be in the
+ * cache.
  * @module
  */
+
 /** Prompts beyond this many contexts are refused all the same: to encode them would take too long. */
 export const mostContexts = 64;
 
@@ -49,7 +51,8 @@ export function fitTokens(tokens: ArrayLike<number>, room: Room): ArrayLike<numb
 }
 
 /**
- * Drops whole turns, each a user's message and what followed it; system messages stay, and so does the last turn.
+ * Drops whole turns, each a user's message and what followed it; system messages stay, and so does the last
+ * turn.
  * @param nTokens of all messages as the template writes them
  * @param lengthOf about the tokens of a message
  * @returns the messages that are left; those that stay may still be too long

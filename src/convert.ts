@@ -32,7 +32,8 @@ export interface ConvertOptions {
  * Writes `out`: it is there whole or not at all.
  * @param source a model in any format that loads
  * @param out a path that ends in .gguf, else a folder of safetensors is made
- * @throws {CheckpointError | UnsupportedError} for a source that cannot be read, or that the other format cannot say
+ * @throws {CheckpointError | UnsupportedError} for a source that cannot be read, or that the other format
+ *   cannot say
  * @throws {Error} for a result that cannot be written, or is there already
  */
 export async function convert(source: string, out: string, options: ConvertOptions = {}): Promise<void> {

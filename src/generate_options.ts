@@ -13,8 +13,8 @@ export interface GenerateOptions extends SamplingOptions, GrammarOptions {
   /** The reply ends before any of these texts. */
   readonly stop?: string | readonly string[] | null;
   /**
-   * Draw this many replies, and return the `n` whose tokens are likeliest on average. Parts come when all have
-   * ended.
+   * Draw this many replies, and return the `n` whose tokens are likeliest on average. Parts come when all
+   * have ended.
    */
   readonly bestOf?: number | null;
   /** Cached prompts are shared among requests of one tenant only; all without a name are one. */

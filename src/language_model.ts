@@ -162,8 +162,8 @@ export class LanguageModel implements AsyncDisposable {
   }
 
   /**
-   * Puts a conversation into a file: its messages, and what was computed of them, so that `loadConversation` goes on
-   * from there, in another process, runtime or place. The file is its owner's alone.
+   * Puts a conversation into a file: its messages, and what was computed of them, so that `loadConversation`
+   * goes on from there, in another process, runtime or place. The file is its owner's alone.
    * @param messages as for `chat`; or the text or token ids of `complete`
    * @returns tokens in all, and those whose latents are in the file
    */
@@ -186,8 +186,8 @@ export class LanguageModel implements AsyncDisposable {
   }
 
   /**
-   * Brings a saved conversation back: the next turn computes only what is new. Where another backend or version
-   * computed it, it is read all the same, and computed again.
+   * Brings a saved conversation back: the next turn computes only what is new. Where another backend or
+   * version computed it, it is read all the same, and computed again.
    * @returns its messages, null where it had none; how much of it need not be computed
    * @throws {RequestError} the file is damaged, or of another model, format of weights or kind of cache
    */

@@ -1,5 +1,6 @@
 /**
- * What a chat tells its template beside the messages: whether to think, how hard, and what else the template asks for.
+ * What a chat tells its template beside the messages: whether to think, how hard, and what else the template
+ * asks for.
  * @module
  */
 import { RequestError } from "./errors.ts";

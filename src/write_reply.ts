@@ -1,5 +1,6 @@
 /**
- * From the tokens of a request's sequences to its reply: each is written as it comes, and the choices are put together.
+ * From the tokens of a request's sequences to its reply: each is written as it comes, and the choices are put
+ * together.
  * @module
  */
 import type { Choice, ReplyPart, WholeReply } from "./chat_reply.ts";

@@ -1,10 +1,11 @@
 /**
  * Models that are broken in each way of a list.
  *
- * The numbers are those of the list of bad inputs that the house was built against: safetensors 1 to 16, index
- * and config 17 to 26, GGUF 27 to 42, pickle and zip 43 to 52, tokenizer 53 to 59. The parsers' own tests go
- * further into each. Not errors, as other programs accept them: a wrong total_size (20), shards named twice (21),
- * names that mean something in JavaScript (10), empty tensors and scalars (15), `auto_map` (26).
+ * The numbers are those of the list of bad inputs that the house was built against: safetensors 1 to 16,
+ * index and config 17 to 26, GGUF 27 to 42, pickle and zip 43 to 52, tokenizer 53 to 59. The parsers' own
+ * tests go further into each. Not errors, as other programs accept them: a wrong total_size (20), shards
+ * named twice (21), names that mean something in JavaScript (10), empty tensors and scalars (15), `auto_map`
+ * (26).
  */
 import {
   existsSync,

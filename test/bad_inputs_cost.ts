@@ -1,11 +1,12 @@
 /**
- * Tells what it costs to refuse models: a process of its own opens the folders that it is given one after the other,
- * so that nothing else's memory is in the figures. The first one is sound, and opened until all is compiled.
+ * Tells what it costs to refuse models: a process of its own opens the folders that it is given one after the
+ * other, so that nothing else's memory is in the figures. The first one is sound, and opened until all is
+ * compiled.
  *
  *     deno run -A test/bad_inputs_cost.ts FOLDER…      bun test/bad_inputs_cost.ts FOLDER…
  *
- * Prints a line of JSON for each other one. Memory is the most that the process held at once (VmHWM, which Linux
- * lets a process begin anew) over what it held before.
+ * Prints a line of JSON for each other one. Memory is the most that the process held at once (VmHWM, which
+ * Linux lets a process begin anew) over what it held before.
  * @module
  */
 import { readFileSync, writeFileSync } from "node:fs";

@@ -1,6 +1,6 @@
 /**
- * The models of bad_inputs.ts opened as a whole: each is refused with an error of ours that names the file and
- * what is wrong with it, nothing stays open, and a sound model loads in the same process.
+ * The models of bad_inputs.ts opened as a whole: each is refused with an error of ours that names the file
+ * and what is wrong with it, nothing stays open, and a sound model loads in the same process.
  */
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";

@@ -1,6 +1,6 @@
 /**
- * Models that somebody made to cost as much as they can: small on the disk, or large by what they claim, nest or
- * repeat. Each is refused like those of bad_inputs.ts.
+ * Models that somebody made to cost as much as they can: small on the disk, or large by what they claim, nest
+ * or repeat. Each is refused like those of bad_inputs.ts.
  */
 import { execFileSync } from "node:child_process";
 import { closeSync, ftruncateSync, mkdirSync, openSync, symlinkSync, writeSync } from "node:fs";

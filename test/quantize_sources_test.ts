@@ -34,8 +34,8 @@ function withModels<T>(sources: readonly string[], use: (...models: Checkpoint[]
 }
 
 /**
- * Each matrix of `made` is that of `viaPlain`, byte for byte, or holds its source's values as they are; and all
- * else is that of `plain`.
+ * Each matrix of `made` is that of `viaPlain`, byte for byte, or holds its source's values as they are; and
+ * all else is that of `plain`.
  * @returns how many matrices there are of each kind
  */
 function assertSameModel(

@@ -1,6 +1,6 @@
 /**
- * Guesses ahead on real networks: the reply is the one that comes without them. HADAL_SPECULATIVE_PROMPTS says
- * how many random prompts are tried with each kind; the suite takes few.
+ * Guesses ahead on real networks: the reply is the one that comes without them. HADAL_SPECULATIVE_PROMPTS
+ * says how many random prompts are tried with each kind; the suite takes few.
  */
 import assert from "node:assert/strict";
 import process from "node:process";

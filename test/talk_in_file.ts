@@ -1,6 +1,6 @@
 /**
- * A process of its own in which a conversation comes from a file and goes on, and in which the same one, computed
- * here, leaves for another file: talk_in_file.ts FROM TO. Prints what it found as JSON.
+ * A process of its own in which a conversation comes from a file and goes on, and in which the same one,
+ * computed here, leaves for another file: talk_in_file.ts FROM TO. Prints what it found as JSON.
  * @module
  */
 import process from "node:process";

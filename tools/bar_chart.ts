@@ -23,7 +23,10 @@ export interface Panel {
 const width = 860, margin = 16, gap = 28, rowHeight = 22, barHeight = 14, titleHeight = 26, headHeight = 52;
 const labelWidth = 138, valueWidth = 56;
 
-/** @returns the text of an SVG file: panels in two columns, each bar as long as its value is of the panel's largest */
+/**
+ * @returns the text of an SVG file: panels in two columns, each bar as long as its value is of the panel's
+ *   largest
+ */
 export function barChart(title: string, subtitle: string, panels: readonly Panel[]): string {
   const columnWidth = (width - 2 * margin - gap) / 2;
   const heights = [headHeight, headHeight];

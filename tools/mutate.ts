@@ -1,8 +1,8 @@
 /**
- * Changes sound inputs at random and gives them to every parser of what others wrote: files of models, of caches
- * and of conversations, answers of hubs, grammars, and requests. Each must refuse what it cannot read with an
- * error of ours, in time, and read nothing outside the file. The property tests do the same, shortly; this is
- * for as long as one likes.
+ * Changes sound inputs at random and gives them to every parser of what others wrote: files of models, of
+ * caches and of conversations, answers of hubs, grammars, and requests. Each must refuse what it cannot read
+ * with an error of ours, in time, and read nothing outside the file. The property tests do the same, shortly;
+ * this is for as long as one likes.
  *
  *     deno run -A tools/mutate.ts [--seconds 600] [--seed N] [PARSER…]
  *

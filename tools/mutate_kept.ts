@@ -1,6 +1,6 @@
 /**
- * What hadal keeps on a disk and believes only when it is whole, for mutate.ts: conversations, blocks of the prefix
- * cache, and tokenizers that were read before.
+ * What hadal keeps on a disk and believes only when it is whole, for mutate.ts: conversations, blocks of the
+ * prefix cache, and tokenizers that were read before.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -1,5 +1,6 @@
 /**
- * Bodies of requests, for mutate.ts: whatever is asked, the answer is one of the API and no fault of the server's.
+ * Bodies of requests, for mutate.ts: whatever is asked, the answer is one of the API and no fault of the
+ * server's.
  * @module
  */
 import assert from "node:assert/strict";

@@ -208,7 +208,8 @@ export interface Ops {
    * Copies what the cache holds of some tokens to other places, in every layer, in the order given: a place
    * may be written after it was read. Latents stay bit for bit; so do keys without angles.
    * @param places pairs of from and to, each block * 64 + position in the block
-   * @param angles (1, ropeDim): turns each key on by them, then rounds it to the cache's number type; null for none
+   * @param angles (1, ropeDim): turns each key on by them, then rounds it to the cache's number type; null
+   *   for none
    */
   moveLatents(cache: LatentCache, places: Int32Array, angles: Tensor | null, interleaved: boolean): void;
   /**

@@ -1,6 +1,6 @@
 /**
- * Which model it is, for things on disk that are of use to that model alone. Weights are too many to be read for
- * this: their files' sizes, beginnings and samples of the rest stand for them.
+ * Which model it is, for things on disk that are of use to that model alone. Weights are too many to be read
+ * for this: their files' sizes, beginnings and samples of the rest stand for them.
  * @module
  */
 import { createHash } from "node:crypto";

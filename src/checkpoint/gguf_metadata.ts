@@ -1,5 +1,6 @@
 /**
- * Header and metadata of a GGUF file, versions 2 and 3: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
+ * Header and metadata of a GGUF file, versions 2 and 3:
+ * https://github.com/ggml-org/ggml/blob/master/docs/gguf.md
  * @module
  */
 import { CheckpointError, UnsupportedError } from "../errors.ts";
@@ -49,8 +50,8 @@ const limits = {
   keyBytes: 65_535,
   stringBytes: 10_000_000,
   /**
-   * Of all arrays together, of which a tokenizer needs four a token: each entry becomes a value here, and those of
-   * zeros cost a file nothing.
+   * Of all arrays together, of which a tokenizer needs four a token: each entry becomes a value here, and
+   * those of zeros cost a file nothing.
    */
   entries: 700_000,
   /** Of all keys and values together. */

@@ -72,7 +72,7 @@ export class Allotment {
     family.blocks = null;
   }
 
-  /** Gives a sequence the prompt's blocks that another of its request has computed. @returns whether it has them */
+  /** Gives a sequence the prompt's blocks, where another of its request has computed them. */
   #inherit(sequence: Sequence): boolean {
     const { family, nPrompt, length } = sequence;
     if (family === null || family.blocks === null) return false;

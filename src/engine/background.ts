@@ -1,6 +1,7 @@
 /**
- * What the engine computes that nobody waits for: replies that have ended become the prompts that they will be when
- * their conversation goes on. It gives way to any request, but for the one that would have to compute the same.
+ * What the engine computes that nobody waits for: replies that have ended become the prompts that they will
+ * be when their conversation goes on. It gives way to any request, but for the one that would have to compute
+ * the same.
  * @module
  */
 import { blockTokens } from "../backend/backend.ts";

@@ -14,11 +14,11 @@
  *   / length ** lengthPenalty is no higher than the worst score kept, length being the present one, or with
  *   "never" and a positive penalty, `maxTokens`: as high as it could ever get.
  *
- * With groups (diverse beam search, arXiv:1610.02424, with the Hamming diversity) each group is such a
- * search of width / groups, and lowers a token's log-probability by `diversityPenalty` for each hypothesis of an
- * earlier group that went on with it in this step, before any other penalty; that counts in sums and scores. A
- * group compares its ended replies with the best sum of the step, whether or not its token ended the reply. The
- * best of all groups are returned.
+ * With groups (diverse beam search, arXiv:1610.02424, with the Hamming diversity) each group is such a search
+ * of width / groups, and lowers a token's log-probability by `diversityPenalty` for each hypothesis of an
+ * earlier group that went on with it in this step, before any other penalty; that counts in sums and scores.
+ * A group compares its ended replies with the best sum of the step, whether or not its token ended the reply.
+ * The best of all groups are returned.
  * @module
  */
 import type { Beam, FinishReason, TokenEvent } from "./protocol.ts";

@@ -1,14 +1,15 @@
 /**
- * Cache blocks in a folder, so that they outlive the memory of the cache and the process. A file is named after what
- * its block holds (prefix_cache.ts): model, tenant and tokens are in the hash, and none of them in clear.
+ * Cache blocks in a folder, so that they outlive the memory of the cache and the process. A file is named
+ * after what its block holds (prefix_cache.ts): model, tenant and tokens are in the hash, and none of them in
+ * clear.
  *
  *     magic "HADALKV1", u32 tokens, u32 bytes of a block (little endian), the name (32 bytes), zeros up to 64
  *     the block's bytes
  *     SHA-256 of all that
  *
- * Files appear whole, by being renamed, so several processes may share a folder. What is read is believed only
- * when its size, its head and its hash are right. Nothing here throws: a disk that is full or gone costs time,
- * not answers.
+ * Files appear whole, by being renamed, so several processes may share a folder. What is read is believed
+ * only when its size, its head and its hash are right. Nothing here throws: a disk that is full or gone costs
+ * time, not answers.
  * @module
  */
 import { Buffer } from "node:buffer";

@@ -5,8 +5,8 @@
  *     the blocks of the cache, the last one maybe part full
  *     SHA-256 of all that
  *
- * What is read may come from anybody: it is believed only when its sizes and its hash are right, and only as far as
- * the model that reads it would have computed the same.
+ * What is read may come from anybody: it is believed only when its sizes and its hash are right, and only as
+ * far as the model that reads it would have computed the same.
  * @module
  */
 import { createHash, randomUUID } from "node:crypto";
@@ -81,7 +81,8 @@ export function writeConversation(path: string, head: ConversationHead, blocks: 
 
 /**
  * Reads a file whose kind is that of this model.
- * @param take is given the head, and how to read the next block; whether the file is sound is known when it returns
+ * @param take is given the head, and how to read the next block; whether the file is sound is known when it
+ *   returns
  * @throws {RequestError} what is wrong with the file, or what it was made with instead
  */
 export function readConversation<T>(

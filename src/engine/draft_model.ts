@@ -1,6 +1,7 @@
 /**
- * Guesses by another, smaller model with the same vocabulary (arXiv:2211.17192). It has a cache of its own, of
- * which a sequence takes blocks as it goes; where they run out there is no guess, and nothing waits for one.
+ * Guesses by another, smaller model with the same vocabulary (arXiv:2211.17192). It has a cache of its own,
+ * of which a sequence takes blocks as it goes; where they run out there is no guess, and nothing waits for
+ * one.
  * @module
  */
 import { blockTokens, type LatentCache, type Run } from "../backend/backend.ts";
@@ -62,8 +63,8 @@ export class DraftModel {
   }
 
   /**
-   * Reads on, at most a chunk of tokens in all, and guesses where everything is read. Begins a new step of the
-   * backend: earlier tensors are gone.
+   * Reads on, at most a chunk of tokens in all, and guesses where everything is read. Begins a new step of
+   * the backend: earlier tensors are gone.
    * @returns the guesses of each ask
    */
   guess(asks: readonly DraftAsk[]): (readonly number[])[] {

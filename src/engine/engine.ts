@@ -193,8 +193,8 @@ export class Engine {
   }
 
   /**
-   * Ends a sequence, with a beam search all of it; its blocks are free when this returns. One that is not here has
-   * ended already.
+   * Ends a sequence, with a beam search all of it; its blocks are free when this returns. One that is not
+   * here has ended already.
    */
   cancel(id: number): void {
     const sequence = this.#sequences.get(id);
@@ -291,7 +291,7 @@ export class Engine {
     return this.#tell(outcomes);
   }
 
-  /** A part throws by itself: a guess may be what the network fails of, and the sequence need never come to it. */
+  /** A guess may be what the network fails of, and the sequence need never come to it. */
   #couldNot({ sequence, drafts }: Part, error: unknown): void {
     if (drafts.length > 0) this.#beginAgain(sequence);
     else this.#fail(requestOf(sequence), error);

@@ -3,6 +3,7 @@
  * the others begin with its cache blocks. Each copies the last block, which is not full, before it writes.
  * @module
  */
+
 /** The choices of one request. */
 export class Family<Sequence> {
   /** Those without a token, in order. */

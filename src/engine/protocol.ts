@@ -128,8 +128,8 @@ export interface Beam {
 }
 
 /**
- * How the sequences of a request are generated. Every number is checked by `engine/sampling_options.ts` before
- * it is sent.
+ * How the sequences of a request are generated. Every number is checked by `engine/sampling_options.ts`
+ * before it is sent.
  */
 export interface Sampling {
   /** 0 takes the likeliest token. */
@@ -191,7 +191,10 @@ export interface NumberedToken {
   readonly event: TokenEvent;
 }
 
-/** A request's next tokens, bare ids where no log-probabilities were asked for: objects would be most of a message. */
+/**
+ * A request's next tokens, bare ids where no log-probabilities were asked for: objects would be most of a
+ * message.
+ */
 export type ToldTokens = (number | TokenEvent)[];
 
 /** Why a sequence ended. */

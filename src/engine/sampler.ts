@@ -1,8 +1,8 @@
 /**
  * From logits to a token. The order is fixed: penalties and bias (penalties.ts), the grammar (masking.ts),
- * temperature, top-k, top-p, min-p, typical-p, then one draw; each filter sees the distribution that the one before left.
- * No step sorts the vocabulary, and the exponential runs only over tokens that could be drawn: a vocabulary
- * of 129 000 tokens would otherwise cost a tenth of a small model's time.
+ * temperature, top-k, top-p, min-p, typical-p, then one draw; each filter sees the distribution that the one
+ * before left. No step sorts the vocabulary, and the exponential runs only over tokens that could be drawn: a
+ * vocabulary of 129 000 tokens would otherwise cost a tenth of a small model's time.
  * @module
  */
 import { DeviceError, RequestError } from "../errors.ts";
@@ -39,7 +39,8 @@ export class Sampler {
    * @param logits (vocab), not changed
    * @param counts the sequence's tokens, or null where `needsCounts` is false
    * @param nGenerated tokens of the reply so far
-   * @param likeliest index of the largest logit, from a device that found all of them finite; null to look here
+   * @param likeliest index of the largest logit, from a device that found all of them finite; null to look
+   *   here
    * @param guide what the sequence's grammar allows, or null
    * @returns the id of the token drawn
    * @throws {DeviceError} a logit is NaN or infinite

@@ -46,8 +46,9 @@ export interface SamplingOptions {
   /** Search for the likeliest replies instead of drawing tokens. */
   readonly beam?: BeamOptions | null;
   /**
-   * What a conversation does that outgrows the context: "refuse" (default) takes no longer prompt and ends the
-   * reply; "shift" drops the oldest tokens after the first `keepTokens`, half of them at a time, and goes on.
+   * What a conversation does that outgrows the context: "refuse" (default) takes no longer prompt and ends
+   * the reply; "shift" drops the oldest tokens after the first `keepTokens`, half of them at a time, and goes
+   * on.
    */
   readonly contextOverflow?: "refuse" | "shift" | null;
   /** First tokens that stay when the context is shifted; by default those of the system messages. */

@@ -1,9 +1,10 @@
 /**
  * Who computes what in the next step: continuous batching (Orca, OSDI 2022) with chunked prefill
  * (Sarathi-Serve, arXiv:2403.02310). Generated tokens go first, one a sequence and with it what was guessed
- * of the next ones; then prompts share `chunkTokens` fairly. Of that, up to a half goes to the further hypotheses
- * of sequences that have several; those for which it does not suffice are computed in the next step. When the
- * cache is full, the sequence that came last gives its blocks back and is computed again later.
+ * of the next ones; then prompts share `chunkTokens` fairly. Of that, up to a half goes to the further
+ * hypotheses of sequences that have several; those for which it does not suffice are computed in the next
+ * step. When the cache is full, the sequence that came last gives its blocks back and is computed again
+ * later.
  *
  * Sequences are admitted in order of arrival, and the youngest gives way first: so whoever runs came
  * before whoever waits, and the oldest always makes progress.
@@ -40,10 +41,10 @@ export interface Part {
 }
 
 /**
- * Guesses fill a step up to so many rows of generated tokens. Few rows cost little more than one, since the weights
- * are read once for all; beyond that each takes the time of a token, which nobody gives for a guess (minnow,
- * AVX2, one thread: 0.80 ms for 1 row, 1.01 for 2, 1.32 for 4, 2.38 for 8), and sequences that guess nothing
- * would wait for those that do.
+ * Guesses fill a step up to so many rows of generated tokens. Few rows cost little more than one, since the
+ * weights are read once for all; beyond that each takes the time of a token, which nobody gives for a guess
+ * (minnow, AVX2, one thread: 0.80 ms for 1 row, 1.01 for 2, 1.32 for 4, 2.38 for 8), and sequences that guess
+ * nothing would wait for those that do.
  */
 export const guessingRows = 8;
 
@@ -134,7 +135,10 @@ export class Scheduler {
     return withDrafts.concat(shares.map(({ sequence, count }) => ({ sequence, count, drafts: [] })));
   }
 
-  /** The first guess of each, then the second, …. Nobody gives way for one: where blocks are missing it is dropped. */
+  /**
+   * The first guess of each, then the second, …. Nobody gives way for one: where blocks are missing it is
+   * dropped.
+   */
   #addDrafts(parts: readonly Part[]): Part[] {
     const shares = new Map<Sequence, number>();
     for (let left = guessingRows - parts.length, depth = 1; left > 0; depth++) {

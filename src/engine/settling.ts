@@ -1,7 +1,7 @@
 /**
  * Replies that ended, waiting to be computed as the prompt tokens that they will be when their conversation
- * goes on: generated tokens are summed by another form of attention, so what the cache holds of them is of no use
- * then. That is done while nothing else is, and the next turn finds all that came before.
+ * goes on: generated tokens are summed by another form of attention, so what the cache holds of them is of no
+ * use then. That is done while nothing else is, and the next turn finds all that came before.
  * @module
  */
 import type { Beginning } from "./prefix_cache.ts";

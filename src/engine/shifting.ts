@@ -1,8 +1,9 @@
 /**
- * A reply that goes on where the context is full: the first tokens stay, half of the others go, and what is left moves
- * down, its keys turned on to their new positions (as in arXiv:2309.17453, which also says why the first tokens have
- * to stay). The latents go on knowing what was dropped, so they cannot be computed anew from the tokens that
- * are left: such a sequence is copied out of the cache where it must give way, and none of it is kept for others.
+ * A reply that goes on where the context is full: the first tokens stay, half of the others go, and what is
+ * left moves down, its keys turned on to their new positions (as in arXiv:2309.17453, which also says why the
+ * first tokens have to stay). The latents go on knowing what was dropped, so they cannot be computed anew
+ * from the tokens that are left: such a sequence is copied out of the cache where it must give way, and none
+ * of it is kept for others.
  * @module
  */
 import { type Backend, blockTokens, type LatentCache } from "../backend/backend.ts";

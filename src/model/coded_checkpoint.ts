@@ -49,7 +49,8 @@ const partName =
 /**
  * @param file path of config.json, for messages
  * @returns the same checkpoint when it is quantised by no such method
- * @throws {CheckpointError | UnsupportedError} for a method's variant that is not read, or parts that do not fit
+ * @throws {CheckpointError | UnsupportedError} for a method's variant that is not read, or parts that do not
+ *   fit
  */
 export function withCodedMatrices(checkpoint: Checkpoint, file: string): Checkpoint {
   if (typeof checkpoint.config !== "object" || checkpoint.config === null) return checkpoint; // refused later

@@ -1,6 +1,6 @@
 /**
- * What becomes of a matrix in a format of other programs when it is loaded: blocks that a device reads stay as
- * they lie; others become hadal's layout where one holds every value, else f32 or int8.
+ * What becomes of a matrix in a format of other programs when it is loaded: blocks that a device reads stay
+ * as they lie; others become hadal's layout where one holds every value, else f32 or int8.
  * @module
  */
 import type { StoredMatrix } from "../backend/backend.ts";

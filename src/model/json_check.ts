@@ -1,7 +1,7 @@
 /**
  * What a value from outside must be, said once: the number kinds and shapes of a model's JSON files and of
- * options, each with the sentence that refuses anything else. A page of our own instead of zod, which the HTTP
- * API uses: its 130 files take longer to import than a model takes to open.
+ * options, each with the sentence that refuses anything else. A page of our own instead of zod, which the
+ * HTTP API uses: its 130 files take longer to import than a model takes to open.
  * @module
  */
 import { CheckpointError } from "../errors.ts";

@@ -1,7 +1,7 @@
 /**
  * Multi-token prediction (DeepSeek-V3 report, §2.2; equation numbers are the report's): a further layer that
- * looks one token beyond the network's own prediction. Given the last hidden state of position i and the token
- * that came at i + 1, it says what it expects at i + 2.
+ * looks one token beyond the network's own prediction. Given the last hidden state of position i and the
+ * token that came at i + 1, it says what it expects at i + 2.
  * @module
  */
 import type { Backend, LatentCache, Ops, Run, Tensor, Vector, Weight } from "../backend/backend.ts";

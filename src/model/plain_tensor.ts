@@ -10,8 +10,8 @@ import { dtypeBits } from "../tensor/dtype.ts";
 import { encode, matrixRows, type PlainRows, stripsOf } from "./matrix_rows.ts";
 
 /**
- * @param type of matrices; "auto" keeps F32, BF16 and F16, and makes BF16 of all else. Vectors and routers are
- *   never rounded
+ * @param type of matrices; "auto" keeps F32, BF16 and F16, and makes BF16 of all else. Vectors and routers
+ *   are never rounded
  * @throws {CheckpointError | UnsupportedError} for a tensor that is missing or no float
  */
 export function plainTensor(checkpoint: Checkpoint, name: string, type: "auto" | PlainRows): NewTensor {

@@ -5,7 +5,10 @@
 import { createHash, timingSafeEqual } from "node:crypto";
 import { RequestError } from "../errors.ts";
 
-/** @returns the name of the caller: a hash of its key, or "" when no keys are asked for. @throws {RequestError} 401 */
+/**
+ * @returns the name of the caller: a hash of its key, or "" when no keys are asked for.
+ * @throws {RequestError} 401
+ */
 export type KeyCheck = (request: Request) => string;
 
 /** Whom a reply is for: options of every request to the model. */
@@ -22,7 +25,10 @@ export interface RateLimit {
   readonly requestsPerMinute: number;
 }
 
-/** Lets in who sends `authorization: Bearer KEY`, or `x-api-key: KEY`, with one of the keys, or everybody when there are none. */
+/**
+ * Lets in who sends `authorization: Bearer KEY`, or `x-api-key: KEY`, with one of the keys, or everybody when
+ * there are none.
+ */
 export function keyCheck(apiKeys: readonly string[] | undefined): KeyCheck {
   if (apiKeys === undefined) return () => "";
   if (apiKeys.length === 0 || apiKeys.some((key) => key.trim() === "")) {

@@ -18,8 +18,8 @@ export async function readBody<T extends z.ZodType>(
 }
 
 /**
- * As `schema.parse`, which runs the schema of every field that might be there: of a hundred, a request has five,
- * and the first token waits for all of them.
+ * As `schema.parse`, which runs the schema of every field that might be there: of a hundred, a request has
+ * five, and the first token waits for all of them.
  */
 function check(schema: z.ZodType, body: unknown): unknown {
   const isPlain = schema instanceof z.ZodObject && !schema.def.catchall && !schema.def.checks?.length;

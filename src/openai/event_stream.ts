@@ -41,10 +41,9 @@ export interface EventStreamOptions {
 }
 
 /**
- * Answers with a stream of events. It waits for the first one, so that a request that fails at once
- * still gets a status of its own, but no longer than `keepAliveMs`. Events are taken as the client
- * reads them, and those that are there together are one piece: to write one costs the system more than all that
- * came before.
+ * Answers with a stream of events. It waits for the first one, so that a request that fails at once still
+ * gets a status of its own, but no longer than `keepAliveMs`. Events are taken as the client reads them, and
+ * those that are there together are one piece: to write one costs the system more than all that came before.
  * @param batches events that came together
  * @param cancel called when the client goes away (a generator's own `return` would wait for its next
  *   event), and when the events fail

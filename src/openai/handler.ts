@@ -70,9 +70,10 @@ interface Server extends SocketServer {
 
 /**
  * Serves the OpenAI API (chat/completions, completions, responses, embeddings, models), the Anthropic API
- * (messages, messages/count_tokens), /tokenize, /detokenize, /apply-template, /props, /metrics and /ws; without
- * a key also GET /health, /health/live, /health/ready, /openapi.json and /docs. A request is cancelled when its client goes away (Deno.serve may tell
- * that late when nothing is streamed; `serve` does at once).
+ * (messages, messages/count_tokens), /tokenize, /detokenize, /apply-template, /props, /metrics and /ws;
+ * without a key also GET /health, /health/live, /health/ready, /openapi.json and /docs. A request is
+ * cancelled when its client goes away (Deno.serve may tell that late when nothing is streamed; `serve` does
+ * at once).
  */
 export function openaiHandler(model: LanguageModel, options: HandlerOptions = {}): ApiHandler {
   const { modelName = model.info.name, maxBodyBytes = 4 * 2 ** 20, cors } = options;

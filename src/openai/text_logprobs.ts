@@ -1,5 +1,6 @@
 /**
- * Log-probabilities as text completions tell them: columns instead of rows; and those of a prompt as vLLM does.
+ * Log-probabilities as text completions tell them: columns instead of rows; and those of a prompt as vLLM
+ * does.
  * @module
  */
 import type { PromptTokenLogprob, TokenLogprob } from "../chat_reply.ts";

@@ -1,7 +1,7 @@
 /**
  * What is said over a WebSocket: messages are the bodies of chat and text completions, each with a
- * `request_id` of the client's choice, and what comes back are the chunks that HTTP would stream, with the same
- * `request_id`. Each is a request to the handler, so that limits, keys and errors are those of HTTP.
+ * `request_id` of the client's choice, and what comes back are the chunks that HTTP would stream, with the
+ * same `request_id`. Each is a request to the handler, so that limits, keys and errors are those of HTTP.
  * @module
  */
 import { RequestError } from "../errors.ts";

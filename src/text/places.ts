@@ -11,7 +11,8 @@ export const endOfLast = "\ufdd1 ";
 export const toolsPlace = "\ufdd2";
 
 /**
- * The segments before the last {@linkcode endOfLast}; a template that trims the message's end trims it here too.
+ * The segments before the last {@linkcode endOfLast}; a template that trims the message's end trims it here
+ * too.
  * @returns null where the template left the place out
  */
 export function upToEnd(segments: readonly Segment[]): Segment[] | null {

@@ -1,6 +1,6 @@
 /**
- * Conversations on real networks: what the cache has of them, and that it changes no bit. Log-probabilities of
- * the likeliest tokens stand for all logits: none of their bits moves where a latent moves.
+ * Conversations on real networks: what the cache has of them, and that it changes no bit. Log-probabilities
+ * of the likeliest tokens stand for all logits: none of their bits moves where a latent moves.
  */
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";

@@ -33,7 +33,10 @@ export class FakeModel implements EngineModel {
   readonly steps: FakeStep[] = [];
   /** What its layer for multi-token prediction expects after a token; null for a model without one. */
   guess: ((token: number) => number) | null = null;
-  /** Positions that that layer need not have looked at: the last ones of cached prompts, whose next token was not known. */
+  /**
+   * Positions that that layer need not have looked at: the last ones of cached prompts, whose next token was
+   * not known.
+   */
   mostHoles = 0;
   readonly #latents: Float64Array;
   /** Of that layer: 1 more than the token that follows a position. */

@@ -1,6 +1,6 @@
 /**
- * What speculative decoding stands on: generated tokens that are computed several in a step have, bit for bit,
- * the logits that each has in a step of its own.
+ * What speculative decoding stands on: generated tokens that are computed several in a step have, bit for
+ * bit, the logits that each has in a step of its own.
  */
 import assert from "node:assert/strict";
 import { test } from "node:test";

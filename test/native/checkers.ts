@@ -1,6 +1,6 @@
 /**
- * The memory checkers: how each is built for and run, what it must see in canary.c, and how much of a recording it
- * goes through.
+ * The memory checkers: how each is built for and run, what it must see in canary.c, and how much of a
+ * recording it goes through.
  * @module
  */
 

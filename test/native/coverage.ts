@@ -1,7 +1,7 @@
 /**
- * What a session of calls covers, in words that can be compared: which function, on which instruction set, with
- * how many threads, formats of weights and caches, about how many rows, in whole vectors or not. Read from
- * the names of parameters, so that what is new is covered when it comes.
+ * What a session of calls covers, in words that can be compared: which function, on which instruction set,
+ * with how many threads, formats of weights and caches, about how many rows, in whole vectors or not. Read
+ * from the names of parameters, so that what is new is covered when it comes.
  * @module
  */
 import type { Declared } from "./header.ts";

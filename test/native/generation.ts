@@ -1,6 +1,7 @@
 /**
- * What is recorded of minnow: a prompt and 32 tokens on two threads, on every instruction set of this machine, with
- * weights as they are stored (fp8) and in int8, the cache in f32 and in int8, activations rounded as in use.
+ * What is recorded of minnow: a prompt and 32 tokens on two threads, on every instruction set of this
+ * machine, with weights as they are stored (fp8) and in int8, the cache in f32 and in int8, activations
+ * rounded as in use.
  * @module
  */
 import { readFileSync } from "node:fs";

@@ -1,7 +1,7 @@
 /**
  * kernels/ops.h, read: what the recorder needs to know of a call that ffi/symbols.ts does not say (which
- * numbers are handles, which bytes are written to), and the C that makes every call of a recording again.
- * The number of a function is its place in the header, which test/ffi/symbols_test.ts holds against the table.
+ * numbers are handles, which bytes are written to), and the C that makes every call of a recording again. The
+ * number of a function is its place in the header, which test/ffi/symbols_test.ts holds against the table.
  * @module
  */
 import { readFileSync } from "node:fs";

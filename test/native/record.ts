@@ -1,7 +1,7 @@
 /**
  * Loaded before a program (`deno run --preload`): what the program does with a kernel library is written down
- * in the folder that RECORDING names. It stands at the border itself, `Deno.dlopen`, so nothing that
- * crosses is missed and nothing of ours is changed for it. Deno's test runner loads it for each test file anew.
+ * in the folder that RECORDING names. It stands at the border itself, `Deno.dlopen`, so nothing that crosses
+ * is missed and nothing of ours is changed for it. Deno's test runner loads it for each test file anew.
  * @module
  */
 import process from "node:process";

@@ -72,7 +72,10 @@ export interface Replayed extends Ended {
   readonly what: string;
 }
 
-/** Replays the chosen sessions, then the smallest program's again with a mistake in the recording, which must be seen. */
+/**
+ * Replays the chosen sessions, then the smallest program's again with a mistake in the recording, which must
+ * be seen.
+ */
 export async function* replay(
   built: Built,
   recorded: readonly Recorded[],

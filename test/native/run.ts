@@ -1,8 +1,9 @@
 /**
- * Tests the C side where memory checkers see every stray read and every race: the programs in C beside this file, and
- * the calls that the op suite and a generation of minnow make, which are recorded in Deno (V8 runs under none of
- * the checkers) and replayed by replay.c. `deno task native`; some five minutes of two cores. A checker that this
- * machine lacks is said so aloud; the sanitizers come with the compiler, so where CI=true one that lacks is a failure.
+ * Tests the C side where memory checkers see every stray read and every race: the programs in C beside this
+ * file, and the calls that the op suite and a generation of minnow make, which are recorded in Deno (V8 runs
+ * under none of the checkers) and replayed by replay.c. `deno task native`; some five minutes of two cores. A
+ * checker that this machine lacks is said so aloud; the sanitizers come with the compiler, so where CI=true
+ * one that lacks is a failure.
  * @module
  */
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";

@@ -1,4 +1,7 @@
-/** Servers and disks that do what none should, beside those of unreliable_server_test.ts: each pull ends, whole or with a reason. */
+/**
+ * Servers and disks that do what none should, beside those of unreliable_server_test.ts: each pull ends,
+ * whole or with a reason.
+ */
 import assert from "node:assert/strict";
 import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync } from "node:fs";
 import type { ServerResponse } from "node:http";
