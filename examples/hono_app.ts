@@ -15,7 +15,8 @@ const { values } = parseArgs({
 });
 
 await using model = await load(values.model);
-const openai = openaiHandler(model, { hosts: [] }); // within an app it does not see the address: this machine's names alone
+// Within an app it does not see the address: it answers to this machine's names alone.
+const openai = openaiHandler(model, { hosts: [] });
 
 const app = new Hono();
 

@@ -103,7 +103,7 @@ function putLevels(
 }
 
 /** @returns half of the e8m0 number 2^(code - 127) */
-export function halfPowerOfTwo(code: number): number {
+function halfPowerOfTwo(code: number): number {
   return 2 ** (code - 128);
 }
 

@@ -25,7 +25,7 @@ export interface MatrixPlace {
 const probeBytes = 1 << 22;
 
 /** @returns bytes of a row of that many values */
-export function rowBytesOf(type: GgmlType, width: number): number {
+function rowBytesOf(type: GgmlType, width: number): number {
   return width / blockSizes[type].values * blockSizes[type].bytes;
 }
 

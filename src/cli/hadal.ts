@@ -25,13 +25,15 @@ const commands: Readonly<Record<string, (args: string[]) => Promise<void>>> = {
   quantize: async (args) => (await import("./quantize.ts")).runQuantize(args),
 };
 
+function problemOf(name: string | undefined): string {
+  return name === undefined ? "A command is needed" : `There is no command ${name}`;
+}
+
 const [name, ...args] = process.argv.slice(2);
 try {
   if (name === "--help" || name === "help") console.log(help);
   else if (name !== undefined && Object.hasOwn(commands, name)) await commands[name](args);
-  else {throw new Error(
-      `${name === undefined ? "A command is needed" : `There is no command ${name}`}\n\n${help}`,
-    );}
+  else throw new Error(`${problemOf(name)}\n\n${help}`);
 } catch (error) {
   console.error(error instanceof Error ? error.message : error);
   process.exitCode = 2;

@@ -31,7 +31,7 @@ export function int8Scale(largest: number): number {
 }
 
 /** @returns the multiple of the scale that is nearest to a value, -127 to 127 */
-export function int8Step(value: number, scale: number): number {
+function int8Step(value: number, scale: number): number {
   // -128 is left out: kernels take magnitudes of the bytes.
   const step = scale === 0 ? 0 : roundToEven(Math.fround(value / scale));
   return Math.min(127, Math.max(-127, step));

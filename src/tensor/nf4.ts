@@ -8,7 +8,7 @@ import { int8Scale, largestMagnitude } from "./int8.ts";
 import { packedGroup } from "./packed_format.ts";
 
 /** round(127 * level) of the paper. */
-export const nf4Levels: readonly number[] = [
+const nf4Levels: readonly number[] = [
   -127,
   -88,
   -67,

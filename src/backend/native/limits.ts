@@ -7,14 +7,8 @@ import type { KernelLibrary } from "../../../ffi/library.ts";
 import { NativeDevice } from "./device.ts";
 import { isaNames } from "./isa.ts";
 
-/** A limit, and how it is measured. */
+/** A limit, and how it is measured: reading and copying in bytes a second, the others in operations. */
 export type LimitKind = "read" | "copy" | "int8" | "f32";
-
-/** What each limit counts, in a second. */
-export const limitUnits = { read: "B/s", copy: "B/s", int8: "op/s", f32: "op/s" } as const satisfies Record<
-  LimitKind,
-  string
->;
 
 /** Runs of which the best counts: memory takes tens of ms a run, arithmetic about one. */
 const runs = { read: 3, copy: 3, int8: 20, f32: 20 } as const satisfies Record<LimitKind, number>;
