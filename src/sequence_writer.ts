@@ -6,6 +6,7 @@
 import type { Choice, ReplyPart, TokenLogprob } from "./chat_reply.ts";
 import type { FinishReason, TokenEvent } from "./engine/protocol.ts";
 import type { ToolCall } from "./text/chat_message.ts";
+import { MarkText } from "./text/mark_text.ts";
 import type { Part, ReplyParser } from "./text/reply_parser.ts";
 import type { StopResult, StopStrings } from "./text/stop_strings.ts";
 import type { CallStart, ToolCallParser, ToolPart } from "./text/tool_call_parser.ts";
@@ -34,7 +35,7 @@ export interface SequenceText {
 export class SequenceWriter {
   readonly #emit: (part: ReplyPart) => void;
   readonly #choice: number;
-  readonly #text: (SequenceText & { readonly decoder: StreamDecoder }) | null;
+  readonly #text: (SequenceText & { readonly decoder: StreamDecoder; readonly own: MarkText }) | null;
   readonly #tokens: number[] = [];
   readonly #logprobs: TokenLogprob[] | null;
   /** Tokens that have been handed out with a part. */
@@ -52,8 +53,11 @@ export class SequenceWriter {
   ) {
     this.#emit = emit;
     this.#choice = choice;
-    this.#text = text &&
-      { ...text, decoder: new StreamDecoder(text.tokenizer, { skipSpecial: true }, text.marks) };
+    this.#text = text && {
+      ...text,
+      decoder: new StreamDecoder(text.tokenizer, { skipSpecial: true }, text.marks),
+      own: new MarkText(text.tokenizer, text.marks ?? []),
+    };
     this.#logprobs = wantsLogprobs ? [] : null;
     for (const part of text?.tools?.push(text.opening ?? "") ?? []) this.#sendPart(part);
   }
@@ -71,9 +75,11 @@ export class SequenceWriter {
       this.#send("text", "");
       return false;
     }
-    const { decoder, parser, tools, oneCall } = this.#text;
-    const { text, stopped } = this.#untilStop(decoder.push(event.token));
-    for (const part of parser.push(text)) this.#pass(part);
+    const { decoder, parser, tools, oneCall, own } = this.#text;
+    const piece = decoder.push(event.token);
+    own.note(event.token, piece);
+    const { text, stopped } = this.#untilStop(piece);
+    for (const part of parser.push(own.pass(text))) this.#pass(part);
     return stopped || (oneCall === true && tools != null && tools.nEnded > 0);
   }
 
@@ -88,9 +94,9 @@ export class SequenceWriter {
   /** Hands out what was held back. @returns the whole sequence */
   end(finishReason: FinishReason): Choice {
     if (this.#text !== null) {
-      const { decoder, stops, parser, tools } = this.#text;
+      const { decoder, stops, parser, tools, own } = this.#text;
       const held = stops.push(decoder.end()).text + stops.end();
-      for (const part of [...parser.push(held), ...parser.end()]) this.#pass(part);
+      for (const part of [...parser.push(own.pass(held)), ...parser.end()]) this.#pass(part);
       for (const part of tools?.end() ?? []) this.#sendPart(part);
     }
     if (this.#nSent < this.#tokens.length) this.#send("text", "");
@@ -114,13 +120,17 @@ export class SequenceWriter {
 
   #sendPart(part: ToolPart): void {
     if (part.type === "text") return this.#send("text", part.text);
-    const { call, text } = part;
-    const known = this.#calls[call.index] ??= { start: call, arguments: "" };
+    const { own } = this.#text!;
+    const text = own.uncover(part.text);
+    const { index } = part.call;
+    const call = { index, id: own.uncover(part.call.id), name: own.uncover(part.call.name) };
+    const known = this.#calls[index] ??= { start: call, arguments: "" };
     known.arguments += text;
     this.#emit({ type: "toolCall", text, call, ...this.#unsent() });
   }
 
-  #send(type: "reasoning" | "text", text: string): void {
+  #send(type: "reasoning" | "text", written: string): void {
+    const text = this.#text?.own.uncover(written) ?? written;
     const rest = this.#unsent();
     if (type === "reasoning") this.#nReasoningTokens += rest.tokens.length;
     this.#written[type] += text;

@@ -2,17 +2,17 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
+import fc from "fast-check";
 import type { ReplyPart } from "../src/chat_reply.ts";
 import { SequenceWriter } from "../src/sequence_writer.ts";
 import { ReplyParser } from "../src/text/reply_parser.ts";
 import { StopStrings } from "../src/text/stop_strings.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { ToolCallParser } from "../src/text/tool_call_parser.ts";
-import { callMarks, toolSyntaxOf } from "../src/text/tool_syntax.ts";
+import { callMarks, type ToolSyntax, toolSyntaxOf } from "../src/text/tool_syntax.ts";
 
-const tokenizer = Tokenizer.parse(
-  readFileSync(join(import.meta.dirname!, "../examples/minnow/tokenizer.json")),
-);
+const source = readFileSync(join(import.meta.dirname!, "../examples/minnow/tokenizer.json"), "utf8");
+const tokenizer = Tokenizer.parse(new TextEncoder().encode(source));
 
 /** Writes the tokens of a text, as a network would have drawn them. */
 function write(text: string, stop: string[] = [], reply = { thinking: false, startsInThinking: false }) {
@@ -101,6 +101,103 @@ test("stop texts end text: what a call says, and the marks around it, end nothin
     assert.equal(tokens.some((token) => writer.push({ token, logprob: NaN, top: [] })), isStopped, text);
     const whole = writer.end("length");
     assert.deepEqual([whole.text, whole.toolCalls[0]?.function.arguments], expected);
+  }
+});
+
+/** The marks of each dialect, and a tokenizer that has them as tokens. */
+const dialects: Readonly<Record<string, readonly [ToolSyntax, Tokenizer]>> = (() => {
+  const begin = "<｜tool▁calls▁begin｜>";
+  const v3 = toolSyntaxOf(`${begin}\`\`\`json`)!, v31 = toolSyntaxOf(begin)!;
+  const kimi = toolSyntaxOf("<|tool_calls_section_begin|>")!;
+  let renamed = source;
+  for (const name of ["begin", "callBegin", "headEnd", "callEnd", "end"] as const) {
+    renamed = renamed.replaceAll(JSON.stringify(v31[name]), JSON.stringify(kimi[name]));
+  }
+  const ofKimi = Tokenizer.parse(new TextEncoder().encode(renamed));
+  return { "V3 and R1": [v3, tokenizer], "V3.1": [v31, tokenizer], Kimi: [kimi, ofKimi] };
+})();
+
+for (const [name, [syntax, own]] of Object.entries(dialects)) {
+  test(`text that looks like a mark of ${name} is text where the model has marks as tokens`, () => {
+    const { begin, callBegin, headEnd, callEnd, end, nameAfter, isFenced, hasIds } = syntax;
+    const pieces = [
+      begin,
+      callBegin,
+      headEnd,
+      callEnd,
+      end,
+      "<think>",
+      "</think>",
+      "<",
+      "\ufdd0",
+      "```",
+      "\n",
+      " ",
+      '"',
+      "}",
+      "é",
+    ];
+    const words = fc.array(fc.constantFrom(...pieces, "a"), { maxLength: 8 }).map((each) => each.join(""));
+    const plain = (text: string) => own.encode(text);
+    const marks = (text: string) => own.encode(text, { special: true });
+    fc.assert(
+      fc.property(words, fc.array(words, { minLength: 1, maxLength: 3 }), words, (said, values, stop) => {
+        const calls = values.map((value) => JSON.stringify({ value }));
+        const before = `${said.trim()}.`;
+        const tokens = [
+          ...plain(before),
+          ...marks(begin),
+          ...calls.flatMap((json, i) => [
+            ...marks(
+              `${callBegin}${nameAfter}look${hasIds ? `:${i}` : ""}${isFenced ? "\n" : ""}${headEnd}${
+                isFenced ? "\n" : ""
+              }`,
+            ),
+            ...plain(json),
+            ...marks(`${isFenced ? "\n```" : ""}${callEnd}`),
+          ]),
+          ...marks(end),
+        ];
+        const reader = {
+          tokenizer: own,
+          stops: new StopStrings([`${stop}never`]),
+          parser: new ReplyParser({ thinking: false, startsInThinking: false }),
+          tools: new ToolCallParser(syntax, () => "id"),
+          marks: callMarks(syntax),
+        };
+        const parts: ReplyPart[] = [];
+        const writer = new SequenceWriter((part) => parts.push(part), 0, reader, false);
+        for (const token of tokens) writer.push({ token, logprob: NaN, top: [] });
+        const whole = writer.end("stop");
+        assert.equal(whole.text, before);
+        assert.deepEqual(whole.toolCalls.map((call) => call.function.arguments), calls);
+        const streamed: string[] = [];
+        for (const { call, text } of parts) {
+          if (call) streamed[call.index] = (streamed[call.index] ?? "") + text;
+        }
+        assert.deepEqual(streamed, calls);
+      }),
+    );
+  });
+}
+
+test("a thought ends with its token, not with a word about it", () => {
+  for (const stop of ["\n\n", ">>", "never"]) {
+    const reader = {
+      tokenizer,
+      stops: new StopStrings([stop]),
+      parser: new ReplyParser({ thinking: true, startsInThinking: true }),
+      marks: ["<think>", "</think>"],
+    };
+    const writer = new SequenceWriter(() => {}, 0, reader, false);
+    const tokens = [
+      ...tokenizer.encode("A tag is </think>, so"),
+      ...tokenizer.encode("</think>", { special: true }),
+      ...tokenizer.encode("<think> & </think>"),
+    ];
+    for (const token of tokens) writer.push({ token, logprob: NaN, top: [] });
+    const { reasoning, text } = writer.end("stop");
+    assert.deepEqual([reasoning, text], ["A tag is </think>, so", "<think> & </think>"]);
   }
 });
 
