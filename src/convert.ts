@@ -15,6 +15,7 @@ import { type GgufMatrixType, planGgufTensors } from "./model/gguf_export.ts";
 import { ggufKeysOf } from "./model/gguf_export_keys.ts";
 import { openModel } from "./model/open_model.ts";
 import { plainTensor } from "./model/plain_tensor.ts";
+import { refuseRounded } from "./model/weight_plan.ts";
 import { publish, tokenizerTextsOf, writeConfigJson, writeShards, writeTexts } from "./new_model.ts";
 import { dtypeBits } from "./tensor/dtype.ts";
 import { vocabularyOf } from "./text/gguf_vocabulary.ts";
@@ -40,8 +41,13 @@ export async function convert(source: string, out: string, options: ConvertOptio
   options.signal?.throwIfAborted();
   const checkpoint = openModel(source, { widens: true });
   try {
-    const write = resolve(out).endsWith(".gguf") ? writeGgufFile : writeFolder;
-    await publish(out, (path) => write(source, checkpoint, path, options));
+    const config = parseConfig(checkpoint.config, checkpoint.configFile ?? join(source, "config.json"));
+    refuseRounded(checkpoint, config, "another file");
+    const write = (path: string) =>
+      resolve(out).endsWith(".gguf")
+        ? writeGgufFile(source, checkpoint, config, path, options)
+        : writeFolder(source, checkpoint, path, options);
+    await publish(out, write);
   } finally {
     checkpoint.close();
   }
@@ -59,10 +65,10 @@ function counter(totalBytes: number, { signal, onProgress }: ConvertOptions): (b
 async function writeGgufFile(
   source: string,
   checkpoint: Checkpoint,
+  config: ModelConfig,
   path: string,
   options: ConvertOptions,
 ): Promise<void> {
-  const config = parseConfig(checkpoint.config, checkpoint.configFile ?? join(source, "config.json"));
   const keys = ggufKeysOf(config, checkpoint.config, nameOf(resolve(source)));
   for (const [key, value] of tokenizerKeys(source, config)) keys.set(key, value);
   const tensors = planGgufTensors(checkpoint, config, options.type ?? "auto");

@@ -33,7 +33,7 @@ export function planWeights(
   format: "auto" | WeightFormat,
   mtp = false,
 ): PlannedMatrix[] {
-  refuseRounded(checkpoint, config, format);
+  if (format !== "auto" && format !== config.quantisation) refuseRounded(checkpoint, config, format);
   const matrices: PlannedMatrix[] = [];
   const onlooker: WeightLoader = {
     loadWeight(stored, wanted): Weight {
@@ -96,12 +96,19 @@ export function storedFormatOf({ name, dtype, packed, blocks }: StoredMatrix): W
   throw new UnsupportedError(`Cannot use ${name}: ${dtype} found, F32, BF16, F16 or F8_E4M3 needed`);
 }
 
-/** What was rounded away cannot be had back: making another format of it would only add to the loss. */
-function refuseRounded(checkpoint: Checkpoint, config: ModelConfig, format: "auto" | WeightFormat): void {
-  const { quantisation } = config;
-  if (format === "auto" || format === quantisation || !isPackedFormat(quantisation)) return;
+/**
+ * What was rounded away cannot be had back: making something else of it would only add to the loss.
+ * @param wanted what it would be made into, in a word
+ * @throws {UnsupportedError} for a model in one of hadal's own formats
+ */
+export function refuseRounded(
+  { folder }: Pick<Checkpoint, "folder">,
+  { quantisation }: Pick<ModelConfig, "quantisation">,
+  wanted: string,
+): void {
+  if (!isPackedFormat(quantisation)) return;
   throw new UnsupportedError(
-    `Cannot make ${format} of ${checkpoint.folder}: its matrices are rounded to ${quantisation} already, ` +
+    `Cannot make ${wanted} of ${folder}: its matrices are rounded to ${quantisation} already, ` +
       "the model that it was made of is needed",
   );
 }

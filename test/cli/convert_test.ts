@@ -29,6 +29,18 @@ test("hadal convert writes a GGUF file, says so, and refuses what it cannot do i
       assert.match(refused.stderr.trim(), problem);
       assert.doesNotMatch(refused.stderr.trim(), /\n/);
     }
+    const rounded = join(place, "rounded");
+    const quantized = await runHadal(["quantize", model, rounded, "--format", "int8"]);
+    assert.equal(quantized.code, 0, quantized.stderr);
+    for (const to of ["x.gguf", "x"]) {
+      const refused = await runHadal(["convert", rounded, join(place, to)]);
+      assert.equal(refused.code, 2);
+      assert.match(
+        refused.stderr.trim(),
+        /^Cannot make another file of .*rounded: its matrices are rounded to int8/,
+      );
+    }
+    rmSync(rounded, { recursive: true });
     const minnow = await runHadal(["convert", "minnow", join(place, "minnow.gguf")]);
     assert.equal(minnow.code, 0, minnow.stderr);
     assert.deepEqual(readdirSync(place).sort(), ["minnow.gguf", "model.gguf"]);
