@@ -1,5 +1,7 @@
 /**
- * One request from end to end: render, encode, submit, detokenise, parse.
+ * One request from end to end: render and encode (`prompts.ts`), submit (`engine/client.ts`; the rest of the
+ * engine is across the Worker, from `engine/worker.ts` on), then detokenise, stop and parse as tokens come
+ * (`write_reply.ts`, for each sequence `sequence_writer.ts`). What a caller holds meanwhile is a `ChatReply`.
  * @module
  */
 import { ChatReply } from "./chat_reply.ts";

@@ -1,6 +1,7 @@
 /**
  * DeepSeek's network, from token ids to the last hidden states and logits: V2, V3 and their kin
- * differ only in numbers and in features that the configuration declares.
+ * differ only in numbers and in features that the configuration declares. A layer is `layer.ts`, its two
+ * halves are `attention.ts` and `feed_forward.ts`; what an op means says `backend/reference/`.
  * @module
  */
 import type { Backend, LatentCache, Routes, Run, Tensor, Vector, Weight } from "../backend/backend.ts";
