@@ -174,17 +174,12 @@ export class LanguageModel implements AsyncDisposable {
     messages: readonly Message[] | string | readonly number[],
     options: ChatOptions = {},
   ): Promise<SavedConversation> {
-    const isChat = typeof messages !== "string" && typeof messages[0] === "object";
-    const tokens = isChat
-      ? this.#prompts.render(messages as readonly Message[], chatPlan(options).plan, 1, false).tokens
-      : this.#prompts.encode(messages as string | readonly number[], "generate");
-    const note = { messages: isChat ? messages : null };
+    const tokens = isChat(messages)
+      ? this.#prompts.render(messages, chatPlan(options).plan, 1, false).tokens
+      : this.#prompts.encode(messages, "generate");
+    const note = { messages: isChat(messages) ? messages : null };
     const { keptTokens } = await this.#parts.engine.save(path, tokens, note, options.tenant ?? "");
-    return {
-      messages: isChat ? messages as readonly Message[] : null,
-      tokens: Array.from(tokens),
-      keptTokens,
-    };
+    return { ...note, tokens: Array.from(tokens), keptTokens };
   }
 
   /**
@@ -252,4 +247,9 @@ export class LanguageModel implements AsyncDisposable {
     if (grammar !== null) this.#parts.engine.useVocabulary(() => tokenizer.vocabulary());
     return grammar;
   }
+}
+
+/** Whether these are messages; a list that is empty is one of token ids. */
+function isChat(prompt: readonly Message[] | string | readonly number[]): prompt is readonly Message[] {
+  return typeof prompt !== "string" && typeof prompt[0] === "object";
 }

@@ -27,19 +27,25 @@ export function resolveSpeculation(option: unknown): Speculation | null {
     ? option as Record<string, unknown>
     : { type: option };
   const kind = model === undefined ? type : "model";
-  const isKnown = kind === "none" || draftKinds.some((known) => known === kind);
   const isModel = model === undefined || (typeof model === "string" && (type === undefined || type === kind));
-  if (!isKnown || !isModel || Object.keys(others).length > 0) {
+  if ((kind !== "none" && !isDraftKind(kind)) || !isModel || Object.keys(others).length > 0) {
     const forms = '"none", "mtp", "ngram", "model", { type, tokens } or { model, tokens } needed';
     throw new RequestError(`Cannot use speculative: ${forms}`, { param: "speculative" });
   }
-  const isCount = Number.isInteger(tokens) && (tokens as number) >= 1 && (tokens as number) <= mostDrafts;
-  if (tokens !== null && !isCount) {
+  if (tokens !== null && !isCount(tokens)) {
     const needed = `a whole number from 1 to ${mostDrafts} needed`;
     throw new RequestError(`Cannot use speculative.tokens: ${needed}`, { param: "speculative" });
   }
   if (kind === "none") return null;
-  return { kind: kind as DraftKind, tokens: tokens as number ?? defaultTokens[kind as DraftKind] };
+  return { kind, tokens: tokens ?? defaultTokens[kind] };
+}
+
+function isDraftKind(kind: unknown): kind is DraftKind {
+  return draftKinds.some((known) => known === kind);
+}
+
+function isCount(tokens: unknown): tokens is number {
+  return typeof tokens === "number" && Number.isInteger(tokens) && tokens >= 1 && tokens <= mostDrafts;
 }
 
 /** Whether a value is one of the option's forms. */
