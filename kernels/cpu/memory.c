@@ -45,7 +45,8 @@ void memory_release(owner *o, memory *m) {
     os_unmap(m->span.bytes, m->span.size);
     o->mapped_bytes -= (double)m->span.size;
   } else {
-    release_bytes(m->span.bytes, m->span.size);
+    if (m->slab) slab_release(m->slab);
+    else release_bytes(m->span.bytes, m->span.size);
     o->allocated_bytes -= (double)m->span.size;
   }
   free(m);

@@ -13,13 +13,21 @@ typedef struct {
   bool writable;
 } span;
 
-// A buffer or a mapped file. Weights keep the memory they lie in alive, so freeing a handle cannot pull
-// it from under them.
+// Pages that the bytes of several weights share: slabs.c.
+typedef struct {
+  uint8_t *bytes;
+  size_t filled;
+  int32_t uses;  // of the weights in it, and of the device while it is being filled
+} slab;
+
+// A buffer, a mapped file or a part of a slab. Weights keep the memory they lie in alive, so freeing a handle
+// cannot pull it from under them.
 typedef struct {
   span span;
   int32_t uses;
   bool is_mapped;
   pages *pages;  // of a mapped file, or NULL
+  slab *slab;    // of a part of one, or NULL
 } memory;
 
 // A buffer or a batch of this step. It lies in the arena itself, right before its bytes.
@@ -58,6 +66,7 @@ typedef struct owner {
   atomic_bool is_taken;
   atomic_bool is_entered;
   step_object *step;  // the newest
+  slab *slab;         // that is being filled, or NULL
   double allocated_bytes, mapped_bytes;
   double movable_bytes;  // of files to come, into huge pages
   page_counts page_counts;
@@ -76,6 +85,9 @@ void cache_release(owner *o, cache_object *c);
 
 // A new buffer of zeros, or NULL with last_error set.
 memory *memory_create(owner *o, const char *act, size_t bytes);
+// The same for bytes of a weight, which may share huge pages with others; and the end of one use of such pages.
+memory *memory_create_for_weight(owner *o, const char *act, size_t bytes);
+void slab_release(slab *s);
 
 // The newest object of the step, with room for `bytes` after it; NULL with last_error set.
 step_object *step_push(owner *o, const char *act, enum kind kind, size_t bytes);

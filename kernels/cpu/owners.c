@@ -26,9 +26,11 @@ void owner_close(owner *o) {
   pool_free(d->pool);
   arena_free(d->arena);
   if (d->thread_memory) os_release(d->thread_memory, (size_t)d->threads * THREAD_SCRATCH_BYTES);
+  slab_release(o->slab);
   *d = (device){0};
   o->self = 0;
   o->step = NULL;
+  o->slab = NULL;
   o->allocated_bytes = o->mapped_bytes = o->movable_bytes = 0;
   atomic_store(&o->page_counts.moved, 0);
   atomic_store(&o->is_taken, false);

@@ -80,7 +80,7 @@ static void pack(call *c, const weight *to, const weight *from, memory *packed) 
 static handle packed_weight(call *c, int32_t format, const weight *from) {
   const int32_t rows = from->rows, width = from->width;
   const size_t scale_at = weight_scale_offset(format, rows, width), scale_bytes = weight_scale_bytes(format, rows, width);
-  memory *packed = memory_create(c->owner, c->act, scale_at + scale_bytes);
+  memory *packed = memory_create_for_weight(c->owner, c->act, scale_at + scale_bytes);
   if (!packed) return c->status = ERROR_MEMORY, 0;
   const uint8_t *data = packed->span.bytes;
   const weight made = {data, scale_bytes ? data + scale_at : NULL, format, rows, width};

@@ -43,6 +43,36 @@ static void shapes_are_held_against_buffers(void) {
   EXPECT(device_close(d) == 0);
 }
 
+// More than the pages that weights share hold, in sizes that leave the ends of them unused.
+static void packed_weights_keep_their_bytes_when_others_are_freed(void) {
+  enum { N = 40, LARGEST = 1024 };
+  handle d = open_device(1), made[N];
+  const double before = device_bytes(d, 0);
+  for (int i = 0; i < N; i++) {
+    const int32_t rows = LARGEST - i;
+    float *values = malloc((size_t)rows * LARGEST * sizeof *values);
+    for (int32_t j = 0; j < rows * LARGEST; j++) values[j] = (float)i;
+    handle from = new_floats(d, values, rows * LARGEST), w = weight_create(from, 0, 0, 0, F32, rows, LARGEST);
+    made[i] = weight_pack(w, BF16);
+    EXPECT(made[i] > 0 && handle_free(w) == 0 && handle_free(from) == 0);
+    free(values);
+    if (i % 3 == 1) EXPECT(handle_free(made[i - 1]) == 0);
+  }
+  for (int i = 0; i < N; i++) {
+    if (i % 3 == 0 && i + 1 < N) continue;
+    uint16_t ends[2];
+    const float value = (float)i;
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    EXPECT(weight_read((uint8_t *)ends, made[i], 0, 2) == 0);
+    EXPECT(weight_read((uint8_t *)(ends + 1), made[i], weight_bytes(made[i]) - 2, 2) == 0);
+    EXPECT(ends[0] == bits >> 16 && ends[1] == ends[0]);
+    EXPECT(handle_free(made[i]) == 0);
+  }
+  EXPECT(device_bytes(d, 0) == before);
+  EXPECT(device_close(d) == 0);
+}
+
 static void indices_are_held_against_rows(void) {
   handle d = open_device(1);
   handle x = new_floats(d, NULL, 64), y = new_floats(d, NULL, 64), i = new_ints(d, ints, 4);
@@ -345,6 +375,7 @@ static void no_call_escapes(int calls) {
 int main(int n_arguments, char **arguments) {
   if (n_arguments > 2) state = strtoull(arguments[2], NULL, 10);
   shapes_are_held_against_buffers();
+  packed_weights_keep_their_bytes_when_others_are_freed();
   indices_are_held_against_rows();
   batches_are_checked_once();
   a_router_never_leaves_its_experts();
