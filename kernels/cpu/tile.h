@@ -10,7 +10,7 @@
 #include "device.h"
 #include "simd.h"
 
-enum { K_BLOCK = 1024, STEP = 64 };
+enum { K_BLOCK = 1024, STEP = 64, MOST_COLUMNS = 4 };
 
 // How far ahead a weight stream is prefetched. One stream wants more than one of four (KERNELS.md: the
 // largest single factor of decoding). For one, 6 KB is 3 % faster than 4 KB where memory gives 65 GB/s and 1 %
@@ -52,10 +52,10 @@ INLINE f32x16 scale_at(const weight_rows *w, int k) {
 }
 
 // sum[r][c] += x[r][k .. k + 16] * w[c][k .. k + 16], or the first `n` of them
-INLINE void tile_step(int n_rows, int n_columns, int format, f32x16 (*sum)[TILE_COLUMNS], const float *const *x,
+INLINE void tile_step(int n_rows, int n_columns, int format, f32x16 (*sum)[MOST_COLUMNS], const float *const *x,
                       const weight_rows *w, int k, int n) {
   const f32x16 scale256 = format == FP8 ? scale_at(w, k) : zero16();
-  f32x16 b[TILE_COLUMNS];
+  f32x16 b[MOST_COLUMNS];
   UNROLL for (int c = 0; c < n_columns; c++) {
     const uint8_t *from = w->data + (size_t)c * w->stride + (size_t)k * (size_t)format_bytes(format);
     b[c] = n == 16 ? load16_weights(format, from, scale256) : load16_weights_part(format, from, scale256, n);
@@ -70,7 +70,7 @@ INLINE void tile_step(int n_rows, int n_columns, int format, f32x16 (*sum)[TILE_
 // weight stream, from the end of these rows into those that follow.
 INLINE void tile(int n_rows, int n_columns, int format, bool streams, float *out, size_t out_stride, const float *const *x,
                  const weight_rows *w, int width, bool later_block) {
-  f32x16 sum[TILE_ROWS][TILE_COLUMNS];
+  f32x16 sum[TILE_ROWS][MOST_COLUMNS];
   const float *rows[TILE_ROWS];
   UNROLL for (int r = 0; r < n_rows; r++) {
     rows[r] = x[r];
@@ -94,8 +94,8 @@ INLINE void tile(int n_rows, int n_columns, int format, bool streams, float *out
 
   UNROLL for (int r = 0; r < n_rows; r++) {
     float *to = out + (size_t)r * out_stride;
-    if (n_columns == 4 && later_block) add_sums4(to, sum[r][0], sum[r][1 % TILE_COLUMNS], sum[r][2 % TILE_COLUMNS], sum[r][3 % TILE_COLUMNS]);
-    else if (n_columns == 4) store_sums4(to, sum[r][0], sum[r][1 % TILE_COLUMNS], sum[r][2 % TILE_COLUMNS], sum[r][3 % TILE_COLUMNS]);
+    if (n_columns == 4 && later_block) add_sums4(to, sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
+    else if (n_columns == 4) store_sums4(to, sum[r][0], sum[r][1], sum[r][2], sum[r][3]);
     else UNROLL for (int c = 0; c < n_columns; c++) to[c] = reduce_add16(sum[r][c]) + (later_block ? to[c] : 0);
   }
 }
@@ -119,11 +119,23 @@ TILE_FUNCTIONS(f32, F32)
 TILE_FUNCTIONS(bf16, BF16)
 TILE_FUNCTIONS(f16, F16)
 TILE_FUNCTIONS(fp8, FP8)
+// One activation row with STRIP_COLUMNS weight rows.
+#define STRIP_FUNCTION(name, format)                                                                                                \
+  static __attribute__((noinline)) void name##_strip(int n_rows, float *out, size_t out_stride, const float *const *x,              \
+                                                     const weight_rows *w, int width, bool later_block) {                           \
+    (void)n_rows;                                                                                                                   \
+    tile(1, STRIP_COLUMNS, format, true, out, out_stride, x, w, width, later_block);                                                \
+  }
+STRIP_FUNCTION(f32, F32)
+STRIP_FUNCTION(bf16, BF16)
+STRIP_FUNCTION(f16, F16)
+STRIP_FUNCTION(fp8, FP8)
 #ifndef TILE_HALVES
 TILE_FUNCTION(panel_tile, TILE_COLUMNS, F32, false)
 TILE_FUNCTION(panel_column, 1, F32, false)
 #endif
 
 static const tile_fn tile_of[] = {[F32] = f32_tile, [BF16] = bf16_tile, [F16] = f16_tile, [FP8] = fp8_tile};
+static const tile_fn strip_of[] = {[F32] = f32_strip, [BF16] = bf16_strip, [F16] = f16_strip, [FP8] = fp8_strip};
 static const tile_fn column_of[] = {[F32] = f32_column, [BF16] = bf16_column, [F16] = f16_column, [FP8] = fp8_column};
 #endif
