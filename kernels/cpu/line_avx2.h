@@ -62,6 +62,8 @@ INLINE i32x16 small_total(small_sum sum, int zero, int32_t sum_x) {
   return (i32x16){_mm256_sub_epi32(lo, less), _mm256_sub_epi32(hi, less)};
 }
 
+#define LINE_PANELS  // packed_panel.h
+
 // maddubs takes one side without signs: the weight's magnitude, its sign goes over to the activation.
 typedef struct { line value, magnitude; } wide_line;
 INLINE wide_line wide_of(line values) {

@@ -10,6 +10,9 @@
 #ifdef TILE_HALVES
 #include "panel_avx2.h"
 #endif
+#ifdef LINE_PANELS
+#include "packed_panel.h"
+#endif
 
 // Rows of a panel are not a power of two apart, or they would crowd the same few sets of L1. 48 of them are whole
 // tiles of three, and leave room for activations in half a megabyte of L2.
@@ -136,8 +139,46 @@ static void multiply_panel(float *out, size_t out_stride, const activations *a, 
   }
 }
 
+#ifdef LINE_PANELS
+_Static_assert(PANEL_BLOCKS * PANEL_BLOCK_BYTES <= PANEL_BYTES, "a panel");
+
+// multiply_packed for many activation rows: sixteen weight rows after the other, in stretches of their width.
+static void multiply_packed_panel(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count,
+                                  uint8_t *panel) {
+  const int format = w->format;
+  const size_t padded = padded_width(w->width), blocks = padded / T16_WIDTH, row_bytes = rounded_bytes(w->width);
+  const int32_t most = packed_tile_rows(format), tiles = n_tiles(a->n, most);
+  const uint8_t *block = w->data + (size_t)(first / T16_ROWS) * blocks * t16_block_bytes(format);
+  for (int32_t c = 0; c < count; c += T16_ROWS) {
+    packed_panel_tile t = {.out_stride = out_stride, .panel = panel, .padded = padded, .valid = count - c < T16_ROWS ? count - c : T16_ROWS};
+    for (size_t at = 0, some; at < blocks; at += some) {
+      some = blocks - at < PANEL_BLOCKS ? blocks - at : PANEL_BLOCKS;
+      lay_out_packed_of[format](panel, block, some);
+      t.first_group = T16_WIDTH / GROUP * at, t.groups = T16_WIDTH / GROUP * some;
+      t.next = block += some * t16_block_bytes(format);
+      for (int32_t tile = 0; tile < tiles; tile++) {
+        const int32_t from = tile_start(a->n, most, tile), n = tile_start(a->n, most, tile + 1) - from;
+        const uint8_t *x[MOST_PACKED_ROWS];
+        for (int32_t r = 0; r < n; r++) x[r] = a->rounded + row_of(a, from + r) * row_bytes;
+        t.x = x, t.out = out + (size_t)from * out_stride + c;
+        packed_panel_tile_of[format](n, &t);
+        t.next = NULL;
+      }
+    }
+  }
+}
+#endif
+
 // Packed weights with rounded activations, a tile of weight rows after the other; `first` is a multiple of 16.
-static void multiply_packed(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count) {
+static void multiply_packed(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count,
+                            uint8_t *panel) {
+#ifdef LINE_PANELS
+  if (a->n >= packed_panel_from(w->format)) {
+    multiply_packed_panel(out, out_stride, a, w, first, count, panel);
+    return;
+  }
+#endif
+  (void)panel;
   const size_t padded = padded_width(w->width), group_bytes = padded / T16_WIDTH * t16_block_bytes(w->format);
   const size_t row_bytes = rounded_bytes(w->width);
   for (int32_t c = 0, columns; c < count; c += columns * T16_ROWS) {
@@ -206,7 +247,7 @@ INLINE int32_t panel_from(int format) {
 // out[i * out_stride + c] = row i of `a` times weight row first + c, for c < count. `first` is a multiple of 16.
 // panel: PANEL_BYTES of this thread.
 static void multiply(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count, float *panel) {
-  if (a->rounded && is_packed(w->format)) multiply_packed(out, out_stride, a, w, first, count);
+  if (a->rounded && is_packed(w->format)) multiply_packed(out, out_stride, a, w, first, count, (uint8_t *)panel);
   else if (a->rounded && is_gguf(w->format)) multiply_gguf(out, out_stride, a, w, first, count, (uint8_t *)panel);
   else if (a->n < panel_from(w->format)) stream(out, out_stride, a, w, first, count);
   else
