@@ -61,6 +61,11 @@ const prompt = {
 /** POST /v1/messages/count_tokens */
 export const countRequest = z.object(prompt);
 
+const outputFormat = z.object({
+  type: z.literal("json_schema", 'the type is "json_schema"'),
+  schema: z.record(z.string(), z.unknown()),
+});
+
 /** POST /v1/messages */
 export const messagesRequest = z.object({
   ...prompt,
@@ -70,12 +75,8 @@ export const messagesRequest = z.object({
   temperature: sampled("temperature"),
   top_k: sampled("topK"),
   top_p: sampled("topP"),
-  output_config: optional(z.object({
-    format: optional(z.object({
-      type: z.literal("json_schema", 'the type is "json_schema"'),
-      schema: z.record(z.string(), z.unknown()),
-    })),
-  })),
+  output_config: optional(z.object({ format: optional(outputFormat) })),
+  output_format: optional(outputFormat), // where it stood before
   thinking: optional(z.object({ type: z.literal(["enabled", "disabled", "adaptive"]) })),
 });
 
@@ -285,7 +286,7 @@ function optionsOf(body: MessagesRequest): ChatOptions {
   return {
     ...promptOptions(body),
     thinking: body.thinking?.type === "disabled" ? undefined : body.thinking && true,
-    jsonSchema: body.output_config?.format?.schema,
+    jsonSchema: (body.output_config?.format ?? body.output_format)?.schema,
     maxTokens: body.max_tokens,
     stop: body.stop_sequences,
     temperature: body.temperature,

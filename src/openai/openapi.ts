@@ -7,7 +7,7 @@ import { z } from "zod";
 import type { ModelInfo } from "../language_model.ts";
 import { errorAnswer } from "./answers.ts";
 import { anthropicError } from "./answers_anthropic.ts";
-import { type Operation, postings, readings } from "./operations.ts";
+import { type Operation, type Posting, postings, readings } from "./operations.ts";
 import { tokenId } from "./requests.ts";
 
 /** What the description depends on. */
@@ -41,7 +41,7 @@ export function openapiDocument(described: Described): Json {
       required: true,
       content: { "application/json": { schema: requestSchema(posting.body, described) } },
     };
-    paths[posting.path] = { post: { ...operationOf(posting, described, posting.event), requestBody: body } };
+    paths[posting.path] = { post: { ...operationOf(posting, described, posting), requestBody: body } };
   }
   const keys = {
     bearer: { type: "http", scheme: "bearer" },
@@ -72,7 +72,11 @@ function readingOf(reading: Operation, described: Described): Json {
   return { ...operation, parameters: names.map((name) => ({ name, in: "path", required: true, schema })) };
 }
 
-function operationOf(operation: Operation, described: Described, event?: z.ZodType): Json {
+function operationOf(
+  operation: Operation,
+  described: Described,
+  { event, lastEvent }: Pick<Posting<z.ZodType<{ model?: string }>>, "event" | "lastEvent"> = {},
+): Json {
   const { id, path, tag, summary, answer, error = errorAnswer, isOpen, statuses = {} } = operation;
   const errorName = error === errorAnswer ? "Error" : "AnthropicError";
   const errorContent = { "application/json": { schema: { $ref: `#/components/schemas/${errorName}` } } };
@@ -81,7 +85,7 @@ function operationOf(operation: Operation, described: Described, event?: z.ZodTy
     : {
       "application/json": { schema: answerSchema(answer) },
       ...(event === undefined ? {} : {
-        "text/event-stream": { schema: eventSchema(event) },
+        "text/event-stream": { schema: eventSchema(event, lastEvent) },
       }),
     };
   const told = {
@@ -118,9 +122,15 @@ function requestSchema(schema: z.ZodType, { info, modelName }: Described): Json 
   return withoutDialect(json);
 }
 
-/** A server-sent event, whose data is JSON but for the last one of chats and completions, "[DONE]". */
-function eventSchema(event: z.ZodType): Json {
-  const data = { type: "string", contentMediaType: "application/json", contentSchema: answerSchema(event) };
+/** A server-sent event, whose data is JSON but for the last one, where it has words of its own. */
+function eventSchema(event: z.ZodType, lastEvent: string | undefined): Json {
+  const dataOf = (schema: Json) => (
+    { type: "string", contentMediaType: "application/json", contentSchema: schema }
+  );
+  const data = lastEvent === undefined ? dataOf(answerSchema(event)) : {
+    // A stream that fails once it has begun says so in an event.
+    anyOf: [{ const: lastEvent }, dataOf({ anyOf: [answerSchema(event), answerSchema(errorAnswer)] })],
+  };
   return { type: "object", properties: { event: { type: "string" }, data }, required: ["data"] };
 }
 

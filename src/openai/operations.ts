@@ -52,6 +52,8 @@ export interface Posting<T extends z.ZodType<{ model?: string }>> extends Operat
   readonly body: T;
   /** The schema of an event, where answers may be streamed. */
   readonly event?: z.ZodType;
+  /** Data of the last event, where that is no JSON. */
+  readonly lastEvent?: string;
 }
 
 const get = (
@@ -112,7 +114,7 @@ export const postings = {
     "A reply to the messages of a chat",
     chatRequest,
     chatAnswer,
-    { event: chatChunk },
+    { event: chatChunk, lastEvent: "[DONE]" },
   ),
   completion: post(
     "createCompletion",
@@ -121,7 +123,7 @@ export const postings = {
     "Continuations of texts or token ids",
     completionRequest,
     completionAnswer,
-    { event: completionChunk },
+    { event: completionChunk, lastEvent: "[DONE]" },
   ),
   response: post(
     "createResponse",

@@ -45,6 +45,7 @@ const common = {
   stream: flag,
   stream_options: optional(z.object({ include_usage: flag })),
   max_tokens: sampled("maxTokens"),
+  n_predict: optional(z.int().min(-1, "a whole number from -1 is needed")), // llama-server's word for it
   min_tokens: sampled("minTokens"),
   temperature: sampled("temperature"),
   top_k: sampled("topK"),
@@ -97,6 +98,11 @@ const common = {
   xtc_probability: notYet(0),
   dynatemp_range: notYet(0),
   top_n_sigma: notYet(0, -1),
+  tfs_z: notYet(1),
+  logits_processors: noItems,
+  guided_whitespace_pattern: notYet(),
+  stop_regex: noItems,
+  return_tokens_as_token_ids: notYet(false),
 };
 
 const textPart = z.object({
@@ -243,7 +249,7 @@ export function chatOptions(body: ChatRequest): ChatOptions {
     ...commonOptions(body),
     ...promptOptions(body),
     ...grammarOptions(body, body.response_format),
-    maxTokens: body.max_completion_tokens ?? body.max_tokens,
+    maxTokens: body.max_completion_tokens ?? body.max_tokens ?? predicted(body),
     promptLogprobs: promptLogprobsOf(body),
     logprobs: body.logprobs,
     topLogprobs: body.top_logprobs,
@@ -290,11 +296,16 @@ export function completionOptions(body: CompletionRequest): GenerateOptions {
   return {
     ...commonOptions(body),
     ...grammarOptions(body, body.response_format),
-    maxTokens: body.max_tokens ?? 16, // the API's own default
+    maxTokens: body.max_tokens ?? (body.n_predict === undefined ? 16 : predicted(body)), // the API's own default
     logprobs: body.logprobs !== undefined,
     topLogprobs: body.logprobs,
     promptLogprobs: isEcho ? Math.max(asked ?? 0, body.logprobs ?? 0) : asked,
   };
+}
+
+/** What llama-server's clients ask for in place of max_tokens; -1 is as many as there may be. */
+function predicted({ n_predict: tokens }: ChatRequest | CompletionRequest): number | undefined {
+  return tokens === -1 ? undefined : tokens;
 }
 
 /** @throws {RequestError} for a stream: they belong to no piece of it */

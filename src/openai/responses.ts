@@ -50,6 +50,9 @@ const toolChoice = z.union([
   z.object({ type: z.literal("function"), name: z.string() }),
 ], '"none", "auto", "required" or a function by name is needed');
 
+/** What a client may ask to see beside the output; all else that it may name is there, or is nothing here. */
+const logprobsOfText = "message.output_text.logprobs";
+
 /** POST /v1/responses */
 export const responsesRequest = z.object({
   model: optional(z.string()),
@@ -74,6 +77,13 @@ export const responsesRequest = z.object({
   conversation: notYet(),
   prompt: notYet(),
   background: notYet(false),
+  top_logprobs: notYet(0),
+  include: optional(
+    z.array(
+      z.string().refine((each) => each !== logprobsOfText, `"${logprobsOfText}" is not supported yet`)
+        .meta({ not: { const: logprobsOfText } }),
+    ),
+  ),
   truncation: optional(z.literal(["auto", "disabled"], '"auto" or "disabled" is needed')),
 });
 
@@ -309,6 +319,7 @@ function optionsOf(body: ResponsesRequest): ChatOptions {
     )),
     toolChoice: typeof choice === "object" ? { name: choice.name } : choice,
     parallelToolCalls: body.parallel_tool_calls,
+    contextOverflow: body.truncation === "auto" ? "shift" : undefined,
     reasoningEffort: reasoning?.effort,
   };
 }

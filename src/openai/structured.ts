@@ -1,6 +1,6 @@
 /**
  * The fields by which clients ask for a form of the reply: OpenAI's `response_format` and `text.format`,
- * llama-server's `json_schema` and `grammar`, vLLM's `guided_*` and `structured_outputs`. All of them mean
+ * llama-server's `json_schema` and `grammar`, vLLM's `guided_*` and `structured_outputs`, SGLang's `regex` and `ebnf`. All of them mean
  * the same options; no two may be given.
  * @module
  */
@@ -22,6 +22,8 @@ export const grammarFields = {
   guided_regex: z.string().nullish(),
   guided_choice: choices.nullish(),
   guided_grammar: z.string().nullish(),
+  regex: z.string().nullish(),
+  ebnf: z.string().nullish(),
   structured_outputs: z.object({
     json: z.union([schema, z.string()], "a JSON schema is needed, as an object or as a text").nullish(),
     regex: z.string().nullish(),
@@ -85,6 +87,8 @@ export function grammarOptions(
     ["guided_regex", { regex: body.guided_regex }],
     ["guided_choice", { choice: body.guided_choice }],
     ["guided_grammar", { grammar: body.guided_grammar }],
+    ["regex", { regex: body.regex }],
+    ["ebnf", { grammar: body.ebnf }],
     ["structured_outputs", { jsonSchema: parsed(outputs?.json, "structured_outputs") }],
     ["structured_outputs", { regex: outputs?.regex }],
     ["structured_outputs", { choice: outputs?.choice }],

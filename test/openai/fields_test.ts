@@ -43,6 +43,11 @@ test("fields that would change the answer are refused by name while they are not
     documents: [{ text: "x" }],
     include_stop_str_in_output: true,
     skip_special_tokens: false,
+    tfs_z: 0.5,
+    logits_processors: ["x"],
+    guided_whitespace_pattern: " ",
+    stop_regex: ["x"],
+    return_tokens_as_token_ids: true,
   };
   for (const [field, value] of Object.entries(wrong)) {
     const { status, json } = await post("/v1/chat/completions", { ...short, [field]: value });
@@ -68,6 +73,53 @@ test("the same fields pass where they ask for nothing, and unknown ones are igno
     anything: { at: ["all"] },
   };
   assert.equal((await post("/v1/chat/completions", { ...short, ...harmless })).status, 200);
+});
+
+test("a response that asks for log-probabilities is refused by name, and one that asks for less is not", async () => {
+  const asked = { input: "What is a bear?", max_output_tokens: 2, temperature: 0 };
+  for (
+    const [param, value] of [["top_logprobs", 2], ["include", ["message.output_text.logprobs"]]] as const
+  ) {
+    const { status, json } = await post("/v1/responses", { ...asked, [param]: value });
+    assert.equal(status, 400, param);
+    assert.ok(json.error.param.startsWith(param));
+  }
+  const more = { top_logprobs: 0, include: ["reasoning.encrypted_content"] };
+  assert.equal((await post("/v1/responses", { ...asked, ...more })).status, 200);
+});
+
+test("a response that may be truncated forgets the oldest of what is too long", async () => {
+  const turn = (role: string) => ({ role, content: "Tell me of the bear. ".repeat(30) });
+  const input = [...Array.from({ length: 12 }, (_, i) => turn(i % 2 ? "assistant" : "user")), turn("user")];
+  const asked = { input, max_output_tokens: 2, temperature: 0 };
+  const refused = await post("/v1/responses", asked);
+  assert.equal(refused.json.error.code, "context_length_exceeded");
+  const { status, json } = await post("/v1/responses", { ...asked, truncation: "auto" });
+  assert.equal(status, 200);
+  assert.ok(json.usage.input_tokens < model.info.contextLength);
+});
+
+test("the number of tokens and a form of the reply are honoured by the words of other servers", async () => {
+  const three = await post("/v1/chat/completions", {
+    messages,
+    temperature: 0,
+    ignore_eos: true,
+    n_predict: 3,
+  });
+  assert.equal(three.json.usage.completion_tokens, 3);
+  const { json } = await post("/v1/completions", { prompt: "Yes or no?", n_predict: -1, regex: "yes|no" });
+  assert.match(json.choices[0].text, /^(yes|no)$/);
+  const { status } = await post("/v1/completions", { prompt: "a", n_predict: -2 });
+  assert.equal(status, 400);
+  const other = await post("/v1/chat/completions", { ...short, ebnf: 'root ::= "a" | "b"' });
+  assert.match(other.json.choices[0].message.content, /^[ab]$/);
+  const format = { type: "json_schema", schema: { const: 1 } };
+  const { json: { content } } = await post("/v1/messages", {
+    messages,
+    max_tokens: 4,
+    output_format: format,
+  });
+  assert.equal(content[0].text, "1");
 });
 
 test("a repetition penalty and stop tokens are honoured by the names of other servers", async () => {
