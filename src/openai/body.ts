@@ -26,12 +26,32 @@ function check(schema: z.ZodType, body: unknown): unknown {
   if (!isPlain || typeof body !== "object" || body === null || Array.isArray(body)) {
     return checked(schema, body, []);
   }
-  const fields: Record<string, unknown> = {};
-  for (const [name, field] of Object.entries<z.ZodType>(schema.shape)) {
-    const isGiven = Object.hasOwn(body, name);
-    if (isGiven || field._zod.optin !== "optional") {
-      fields[name] = checked(field, (body as Record<string, unknown>)[name], [name]);
+  const values: Record<string, unknown> = {};
+  for (const { name, field, isNeeded } of fieldsOf(schema)) {
+    if (isNeeded || Object.hasOwn(body, name)) {
+      values[name] = checked(field, (body as Record<string, unknown>)[name], [name]);
     }
+  }
+  return values;
+}
+
+/** A field of a schema; one that has a default is needed, too. */
+interface Field {
+  readonly name: string;
+  readonly field: z.ZodType;
+  readonly isNeeded: boolean;
+}
+
+const knownFields = new WeakMap<z.ZodObject, readonly Field[]>();
+
+/** Found once: zod works out each answer when it is asked. */
+function fieldsOf(schema: z.ZodObject): readonly Field[] {
+  let fields = knownFields.get(schema);
+  if (fields === undefined) {
+    fields = Object.entries<z.ZodType>(schema.shape).map(([name, field]) => (
+      { name, field, isNeeded: field._zod.optin !== "optional" }
+    ));
+    knownFields.set(schema, fields);
   }
   return fields;
 }

@@ -97,6 +97,7 @@ async function answer(
     if (!outgoing.write(read.value)) await drained(outgoing, gone.signal);
   }
   outgoing.end();
+  incoming.resume(); // of a body that nobody read; Deno would leave it, and the connection's next request behind it
 }
 
 /** One handshake through the handler, which opens the socket or says why not. */
@@ -153,7 +154,7 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | nu
   try {
     const headers: [string, string][] = [];
     for (let i = 0; i < rawHeaders.length; i += 2) headers.push([rawHeaders[i], rawHeaders[i + 1]]);
-    const body = method === "GET" || method === "HEAD" ? null : ReadableStream.from<Uint8Array>(incoming);
+    const body = method === "GET" || method === "HEAD" ? null : bodyOf(incoming);
     // The target alone decides the path: a Host header has no part in it.
     return new Request(
       `http://localhost${url}`,
@@ -162,6 +163,43 @@ function requestOf(incoming: IncomingMessage, signal: AbortSignal): Request | nu
   } catch {
     return null;
   }
+}
+
+/** Pieces of a body that may wait for whoever reads it; then the client waits. */
+const mostPieces = 4;
+
+/**
+ * A body as it arrives. ReadableStream.from would do, but its loop takes a short body as long as all else until
+ * the handler is asked. What nobody begins to read is left to the server, which reads past it.
+ */
+function bodyOf(incoming: IncomingMessage): ReadableStream<Uint8Array> {
+  let isRead = false, isOver = false;
+  const listen = (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    const end = (settle: () => void) => {
+      if (!isOver) settle();
+      isOver = true;
+    };
+    incoming.on("end", () => end(() => controller.close()));
+    incoming.on("error", (error) => end(() => controller.error(error)));
+    incoming.on("close", () => end(() => controller.error(new Error("the client is gone"))));
+    incoming.on("data", (bytes: Uint8Array) => {
+      if (isOver) return;
+      controller.enqueue(bytes);
+      if (controller.desiredSize! <= -mostPieces) incoming.pause();
+    });
+  };
+  return new ReadableStream<Uint8Array>({
+    pull(controller) {
+      if (isRead) return void incoming.resume();
+      isRead = true;
+      if (incoming.destroyed) controller.error(new Error("the client is gone"));
+      else listen(controller);
+    },
+    cancel() {
+      isOver = true;
+      incoming.destroy();
+    },
+  }, { highWaterMark: 0 });
 }
 
 /** Resolves when the client has taken what was written, or is gone. */

@@ -139,6 +139,66 @@ test("a client that stops reading holds the body back", async () => {
   });
 });
 
+test("a handler that stops reading holds the client back, and then gets the whole body", async () => {
+  const piece = new Uint8Array(65536), nPieces = 320;
+  let goOn = () => {};
+  const isRead = new Promise<void>((resolve) => goOn = resolve);
+  const handler: Handler = async (request) => {
+    let sizeBytes = 0;
+    const reader = request.body!.getReader();
+    for (let read = await reader.read(); !read.done; read = await reader.read()) {
+      sizeBytes += read.value.length;
+      await isRead;
+    }
+    return new Response(String(sizeBytes));
+  };
+  await serving(handler, async (url) => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    const head = `POST / HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${
+      nPieces * piece.length
+    }\r\n\r\n`;
+    socket.write(head);
+    let isSent = false;
+    for (let i = 1; i <= nPieces; i++) socket.write(piece, () => isSent = i === nPieces);
+    await pause(300);
+    assert.equal(isSent, false, "all was taken although nobody read it");
+    goOn();
+    let answer = "";
+    for await (const bytes of socket) answer += bytes;
+    assert.equal(answer.includes(String(nPieces * piece.length)), true);
+  });
+});
+
+test("a body that ends early fails for whoever reads it", async () => {
+  let told = (_: unknown) => {};
+  const problem = new Promise((resolve) => told = resolve);
+  const handler: Handler = async (request) => {
+    await request.text().then(() => told(null), told);
+    return new Response();
+  };
+  await serving(handler, async (url) => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    socket.write("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\nonly this");
+    await once(socket, "connect");
+    await pause(100);
+    socket.destroy();
+    assert(await problem instanceof Error);
+  });
+});
+
+test("a body that nobody reads is passed over: the next request of the connection is answered", async () => {
+  const handler: Handler = (request) => Promise.resolve(new Response(`<${new URL(request.url).pathname}>`));
+  await serving(handler, async (url) => {
+    const socket = connect(Number(new URL(url).port), "127.0.0.1");
+    const body = "x".repeat(1e6);
+    socket.write(`POST /one HTTP/1.1\r\nHost: x\r\nContent-Length: ${body.length}\r\n\r\n${body}`);
+    socket.write("GET /two HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let answers = "";
+    for await (const bytes of socket) answers += bytes;
+    assert.deepEqual(answers.match(/<.*?>/g), ["</one>", "</two>"]);
+  });
+});
+
 test("a server that is told to end finishes what runs and takes nothing new", async () => {
   const handler: Handler = async () => {
     await pause(300);
