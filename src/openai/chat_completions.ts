@@ -5,6 +5,7 @@
 import type { ChatReply, Choice, ReplyPart, TokenLogprob } from "../chat_reply.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Client } from "./access.ts";
+import { chunkTexts } from "./chunk_text.ts";
 import { eventStream } from "./event_stream.ts";
 import { type Frame, usageOf } from "./frame.ts";
 import { chatOptions, type ChatRequest, messagesOf } from "./requests.ts";
@@ -56,13 +57,13 @@ async function logprobsOfAnswers(reply: ChatReply): Promise<Map<number, TokenLog
   return found;
 }
 
-/** Role first, then pieces as they are written, then why each choice ended, then usage if asked for. */
+/** As JSON: role first, then pieces as they are written, then why each choice ended, then usage if asked for. */
 async function* chunksOf(
   reply: ChatReply,
   frame: object,
   includeUsage: boolean | undefined,
   showsReasoning: boolean,
-): AsyncGenerator<object[]> {
+): AsyncGenerator<string[]> {
   const chunk = (
     index: number,
     delta: object,
@@ -73,24 +74,33 @@ async function* chunksOf(
     choices: [{ index, delta, logprobs: logprobsOf(logprobs), finish_reason: finish }],
     ...(includeUsage ? { usage: null } : {}),
   });
-  const role = { role: "assistant", content: "" };
+  const role = (index: number) => JSON.stringify(chunk(index, { role: "assistant", content: "" }));
+  const texts = chunkTexts((index: number, content) => chunk(index, { content }));
+  const thoughts = chunkTexts((index: number, content) => chunk(index, { reasoning_content: content }));
+  const jsonOf = (part: ReplyPart): string => {
+    const { type, choice, text, logprobs } = part;
+    if (type === "toolCall" || logprobs !== undefined) {
+      return JSON.stringify(chunk(choice, deltaOf(part, calls), logprobs));
+    }
+    return type === "text" ? texts(choice, text) : thoughts(choice, text);
+  };
   const begun = new Set<number>();
   const calls = new Set<string>(); // whose name was told
-  const chunksOfPart = (part: ReplyPart): object[] => {
-    const { type, choice, logprobs } = part;
+  const chunksOfPart = (part: ReplyPart): string[] => {
+    const { type, choice } = part;
     if (type === "reasoning" && !showsReasoning) return [];
-    const next = chunk(choice, deltaOf(part, calls), logprobs);
+    const next = jsonOf(part);
     if (begun.has(choice)) return [next];
     begun.add(choice);
-    return [chunk(choice, role), next];
+    return [role(choice), next];
   };
   for await (const parts of reply.batches()) yield parts.flatMap(chunksOfPart);
   const whole = await reply;
   yield whole.choices.flatMap((choice, index) => {
-    const last = chunk(index, {}, undefined, finishOf(choice));
-    return begun.has(index) ? [last] : [chunk(index, role), last];
+    const last = JSON.stringify(chunk(index, {}, undefined, finishOf(choice)));
+    return begun.has(index) ? [last] : [role(index), last];
   });
-  if (includeUsage) yield [{ ...frame, choices: [], usage: usageOf(whole) }];
+  if (includeUsage) yield [JSON.stringify({ ...frame, choices: [], usage: usageOf(whole) })];
 }
 
 function deltaOf({ type, text, call, choice }: ReplyPart, calls: Set<string>): object {

@@ -6,6 +6,7 @@ import type { ChatReply, PromptTokenLogprob, ReplyPart, TokenLogprob, WholeReply
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Client } from "./access.ts";
+import { chunkTexts } from "./chunk_text.ts";
 import { eventStream } from "./event_stream.ts";
 import { type Frame, usageOf } from "./frame.ts";
 import { completionOptions, type CompletionRequest, promptsOf } from "./requests.ts";
@@ -81,14 +82,15 @@ async function* chunksOf(
   n: number,
   frame: object,
   includeUsage = false,
-): AsyncGenerator<object[]> {
+): AsyncGenerator<string[]> {
   const chunk = (index: number, text: string, logprobs: object | null, finish: string | null) => ({
     ...frame,
     choices: [{ index, text, logprobs, finish_reason: finish }],
     ...(includeUsage ? { usage: null } : {}),
   });
+  const plain = chunkTexts((index: number, text) => chunk(index, text, null, null));
   const textLengths = new Map<number, number>();
-  const chunkOf = (part: ReplyPart, from: number): object => {
+  const chunkOf = (part: ReplyPart, from: number): string => {
     const index = from * n + part.choice;
     const before = textLengths.get(index);
     const echo = before === undefined ? echoes[from] : noEcho;
@@ -99,7 +101,7 @@ async function* chunksOf(
       (before ?? 0) + echo.text.length,
     );
     textLengths.set(index, (before ?? 0) + text.length);
-    return chunk(index, text, logprobs, null);
+    return logprobs === null ? plain(index, text) : JSON.stringify(chunk(index, text, logprobs, null));
   };
   for await (const { item: parts, from } of merge(replies.map((reply) => reply.batches()))) {
     yield parts.map((part) => chunkOf(part, from));
@@ -109,10 +111,10 @@ async function* chunksOf(
     choices.map((choice, k) => {
       const index = prompt * n + k;
       const echo = textLengths.has(index) ? noEcho : echoes[prompt];
-      return chunk(index, echo.text, echo.logprobs(ofPrompt), choice.finishReason);
+      return JSON.stringify(chunk(index, echo.text, echo.logprobs(ofPrompt), choice.finishReason));
     })
   );
-  if (includeUsage) yield [{ ...frame, choices: [], usage: usageOf(...wholes) }];
+  if (includeUsage) yield [JSON.stringify({ ...frame, choices: [], usage: usageOf(...wholes) })];
 }
 
 /** Items of several streams as they come, with the stream they came from. */

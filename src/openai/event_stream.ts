@@ -15,9 +15,9 @@ export interface EventForm {
   readonly end: string | null;
 }
 
-/** As chat and text completions are streamed: `data: JSON`, at the end `data: [DONE]`. */
+/** As chat and text completions are streamed: `data: JSON`, at the end `data: [DONE]`. A text is JSON already. */
 const completionEvents: EventForm = {
-  event: (value) => `data: ${JSON.stringify(value)}`,
+  event: (value) => `data: ${typeof value === "string" ? value : JSON.stringify(value)}`,
   error: (thrown) => `data: ${JSON.stringify(apiError(thrown).body)}`,
   end: "data: [DONE]",
 };
