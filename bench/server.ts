@@ -1,14 +1,16 @@
 /**
  * What does the server add to the engine? The same prompts through the library and through HTTP on loopback,
  * by turns: time a token of several streams at once, and time to the first token of one. The clients read in
- * a Worker, so that their work is not the server's.
+ * a Worker, so that their work is not the server's. What they and the loopback take of the time to the first token
+ * shows with a socket that passes bytes to the library and its tokens back, and knows no HTTP.
  *
  *     deno run -A bench/server.ts [--model FOLDER] [--streams 8] [--tokens 128] [--rounds 9] [--threads N]
  *     bun bench/server.ts …
  * @module
  */
 import { once } from "node:events";
-import { connect } from "node:net";
+import { type AddressInfo, connect, createServer } from "node:net";
+import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { type LanguageModel, load, openaiHandler, serve } from "../mod.ts";
@@ -49,49 +51,52 @@ async function measure(): Promise<void> {
     const onListen = (at: { url: string }) => resolve(at.url);
     serving = serve(openaiHandler(model), { port: 0, signal: stop.signal, onListen });
   });
+  const bare = await bareSocket(model);
   const clients = new Worker(new URL(import.meta.url));
-  const http = (nStreams: number, nTokens: number): Promise<Times> =>
+  const through = (url: string, nStreams: number, nTokens: number): Promise<Times> =>
     new Promise((resolve) => {
       clients.once("message", resolve);
       clients.postMessage({ url, nStreams, nTokens });
     });
+  const http = (nStreams: number, nTokens: number) => through(url, nStreams, nTokens);
 
-  const names = { library: "library", http: "HTTP" } as const;
   const perToken = { library: [] as number[], http: [] as number[] };
-  const first = { library: [] as number[], http: [] as number[] };
+  const first = { library: [] as number[], socket: [] as number[], http: [] as number[] };
   for (let round = -1; round < nRounds; round++) { // the first warms up
     const streamed = {
       library: await inProcess(model, nStreams, nTokens),
       http: await http(nStreams, nTokens),
     };
     // One token: the time to the first is the time of all.
-    const single = { library: [] as number[], http: [] as number[] };
+    const single = { library: [] as number[], socket: [] as number[], http: [] as number[] };
     for (let i = 0; i < 10; i++) {
       single.library.push((await inProcess(model, 1, 1)).first);
+      single.socket.push((await through(bare.url, 1, 1)).first);
       single.http.push((await http(1, 1)).first);
     }
     if (round < 0) continue;
-    for (const way of ["library", "http"] as const) {
-      perToken[way].push(streamed[way].all / nTokens);
-      first[way].push(median(single[way]));
-    }
+    for (const way of ["library", "http"] as const) perToken[way].push(streamed[way].all / nTokens);
+    for (const way of ["library", "socket", "http"] as const) first[way].push(median(single[way]));
   }
-  for (const way of ["library", "http"] as const) {
+  for (const [way, name] of [["library", "library"], ["http", "HTTP"]] as const) {
+    const [typical, best] = [median(perToken[way]), Math.min(...perToken[way])];
     console.log(
-      `${names[way].padEnd(7)} ${median(perToken[way]).toFixed(3)} ms a token at ${nStreams} streams ` +
-        `(${Math.min(...perToken[way]).toFixed(3)} at best), first token after ${
-          median(first[way]).toFixed(2)
-        } ms`,
+      `${name.padEnd(7)} ${typical.toFixed(3)} ms a token at ${nStreams} streams (${
+        best.toFixed(3)
+      } at best), ` +
+        `first token after ${median(first[way]).toFixed(2)} ms`,
     );
   }
-  const ratios = perToken.http.map((time, i) => time / perToken.library[i] - 1);
-  const later = first.http.map((time, i) => time - first.library[i]);
+  const ratio = median(perToken.http.map((time, i) => time / perToken.library[i] - 1));
+  const later = median(first.http.map((time, i) => time - first.library[i]));
+  const ofClient = median(first.socket.map((time, i) => time - first.library[i]));
   console.log(
-    `The server adds ${(100 * median(ratios)).toFixed(1)} % to a token and ${
-      median(later).toFixed(2)
-    } ms to the first ` +
-      `(medians of ${nRounds} rounds)`,
+    `The server adds ${(100 * ratio).toFixed(1)} % to a token and ${
+      later.toFixed(2)
+    } ms to the first, of which ` +
+      `a client takes ${ofClient.toFixed(2)} ms at a bare socket (medians of ${nRounds} rounds)`,
   );
+  bare.close();
   stop.abort();
   await serving;
   await clients.terminate();
@@ -105,6 +110,21 @@ async function inProcess(model: LanguageModel, nStreams: number, nTokens: number
     for await (const _ of reply) first = Math.min(first, performance.now() - start);
   }));
   return { first, all: performance.now() - start };
+}
+
+/** Listens for anybody who sends anything, and answers with the first token. */
+async function bareSocket(model: LanguageModel): Promise<{ url: string; close(): void }> {
+  const server = createServer((socket) => {
+    socket.once("data", async () => {
+      const reply = model.chat(messages, { maxTokens: 1, ignoreEos: true, temperature: 0 });
+      for await (const { text } of reply) socket.write(JSON.stringify({ content: text }));
+      socket.end();
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  return { url, close: () => void server.close() };
 }
 
 /**
@@ -128,6 +148,7 @@ async function throughHttp({ url, nStreams, nTokens }: Work): Promise<Times> {
     await once(socket, "connect");
     return socket;
   }));
+  await delay(5); // the server takes them up a little later
   const start = performance.now();
   let first = Infinity;
   await Promise.all(sockets.map(async (socket) => {
