@@ -23,7 +23,7 @@ import { readTokenizer } from "./tokenizer_cache.ts";
  */
 export async function readFolderText(folder: string, cache: string | null): Promise<ModelText | null> {
   const gguf = ggufFileOf(folder);
-  if (gguf !== null) return (await import("./gguf_text.ts")).readGgufText(gguf);
+  if (gguf !== null) return (await import("./gguf_text.ts")).readGgufText(gguf, cache);
   const tokenizerJson = readModelBytes(folder, "tokenizer.json", mostTokenizerBytes);
   if (tokenizerJson === null) return null;
   const configJson = readModelText(folder, "tokenizer_config.json", mostSettingsBytes);

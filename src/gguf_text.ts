@@ -10,18 +10,20 @@ import { GgufKeys } from "./model/gguf_keys.ts";
 import { ChatTemplate } from "./text/chat_template.ts";
 import { type GgufVocabulary, type TokenizerFiles, tokenizerFiles } from "./text/gguf_tokenizer.ts";
 import { readTokenizerConfig } from "./text/tokenizer_config.ts";
-import { Tokenizer } from "./text/tokenizer.ts";
+import { readTokenizer } from "./tokenizer_cache.ts";
 
 /**
+ * @param cache hadal's cache folder, or null for none
  * @returns null for a model that knows token ids only
  * @throws {CheckpointError | UnsupportedError} for a tokenizer that cannot be used
  */
-export function readGgufText(path: string): ModelText | null {
+export function readGgufText(path: string, cache: string | null): ModelText | null {
   const model = openGguf(path, "none"); // the Worker checks its tensors
   model.close();
   const files = ggufTokenizerFiles(model);
   if (files === null) return null;
-  const tokenizer = Tokenizer.parse(files.tokenizerJson, files.configJson, path);
+  const tokenizerJson = new TextEncoder().encode(files.tokenizerJson);
+  const tokenizer = readTokenizer(tokenizerJson, files.configJson, path, cache);
   const { addsBos } = readTokenizerConfig(files.configJson);
   return { tokenizer, addsBos, template: ChatTemplate.parse(files.configJson, tokenizer) };
 }
