@@ -6,6 +6,7 @@ import process from "node:process";
 import { load } from "../load.ts";
 import { ownCommand } from "../runtime.ts";
 import { benchHelp, type BenchOptions, parseBenchArgs } from "./bench/options.ts";
+import { stopSignal } from "./stop_signal.ts";
 
 /** @throws {Error} in one sentence, why it cannot be done */
 export async function runBench(args: string[]): Promise<void> {
@@ -14,8 +15,7 @@ export async function runBench(args: string[]): Promise<void> {
   const { metrics } = options;
   if (metrics === null) return await sayOneToken(options);
 
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  const stop = stopSignal();
   // Not before they are needed: a fresh process that says one token is measured as a user's would be.
   const { runBench } = await import("./bench/run.ts");
   const { readRecords } = await import("./bench/record.ts");
@@ -51,11 +51,11 @@ export async function runBench(args: string[]): Promise<void> {
         doing: (words) => isTTY && process.stderr.write(`\r\x1b[K${words} …`),
       },
       ownCommand(args.length),
-      stop.signal,
+      stop,
     );
   } catch (error) {
     clear();
-    if (!stop.signal.aborted) throw error;
+    if (!stop.aborted) throw error;
     console.error("Stopped: what was not printed is not measured");
     process.exit(130);
   }

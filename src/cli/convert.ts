@@ -8,6 +8,7 @@ import { convert } from "../convert.ts";
 import { folderOf } from "../load.ts";
 import type { GgufMatrixType } from "../model/gguf_export.ts";
 import { downloadLine, progressLine } from "./progress_line.ts";
+import { stopSignal } from "./stop_signal.ts";
 
 const help = `Writes a model in another file format, GGUF or safetensors
 
@@ -43,21 +44,20 @@ export async function runConvert(args: string[]): Promise<void> {
     throw new Error(`--type: ${values.type} was given, one of ${[...types.keys()].join(", ")} is needed`);
   }
   const [named, out] = positionals;
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  const stop = stopSignal();
   const show = progressLine();
   const start = { what: "files", n: 1 };
   try {
-    const source = await folderOf(named, { signal: stop.signal, onProgress: downloadLine(show) });
+    const source = await folderOf(named, { signal: stop, onProgress: downloadLine(show) });
     await convert(source, out, {
       type,
-      signal: stop.signal,
+      signal: stop,
       onProgress: (doneBytes, totalBytes) =>
         show({ ...start, nDone: doneBytes === totalBytes ? 1 : 0, doneBytes, totalBytes }),
     });
   } catch (error) {
     show(null);
-    if (!stop.signal.aborted) throw error;
+    if (!stop.aborted) throw error;
     console.error(`Stopped: ${out} was not made`);
     process.exit(130);
   }

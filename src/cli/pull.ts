@@ -10,6 +10,7 @@ import { parseHubSource } from "../checkpoint/hub/names.ts";
 import type { DownloadProgress } from "../checkpoint/hub/progress.ts";
 import { pull } from "../checkpoint/hub/pull.ts";
 import { hubSettings } from "../hub_settings.ts";
+import { stopSignal } from "./stop_signal.ts";
 
 const help = `Fetches a model into the cache that Python's clients use too, and prints its folder or GGUF file
 
@@ -53,8 +54,7 @@ export async function runPull(args: string[]): Promise<void> {
     throw new Error(`--connections: ${values.connections} was given, a number from 1 to 64 is needed`);
   }
   const { id, gguf } = parseHubSource(positionals[0]) ?? { id: positionals[0], gguf: "" }; // which is then refused
-  const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  const stop = stopSignal();
   const line = new ProgressLine();
   try {
     const fetchAll = () =>
@@ -62,12 +62,12 @@ export async function runPull(args: string[]): Promise<void> {
         revision: values.revision,
         patterns: { include: values.include ?? [], exclude: values.exclude ?? [], gguf },
         connections,
-        signal: stop.signal,
+        signal: stop,
         onProgress: (progress) => line.show(progress),
       });
     let { folder, paths } = await fetchAll();
     if (values.verify) {
-      const { removed, unknown } = await removeDamaged(folder, paths, stop.signal);
+      const { removed, unknown } = await removeDamaged(folder, paths, stop);
       if (removed.length > 0) {
         line.end();
         console.error(`Damaged, and fetched anew: ${removed.join(", ")}`);
@@ -80,7 +80,7 @@ export async function runPull(args: string[]): Promise<void> {
     console.log(gguf === "" ? folder : join(folder, paths[0]));
   } catch (error) {
     line.end();
-    if (!stop.signal.aborted) throw error;
+    if (!stop.aborted) throw error;
     console.error("Stopped: what was fetched stays, the same command goes on from there");
     process.exit(130);
   }

@@ -12,6 +12,7 @@ import { quantize, type QuantizeResult } from "../quantize.ts";
 import { environment } from "../runtime.ts";
 import { packedGroup } from "../tensor/packed_format.ts";
 import { downloadLine, progressLine } from "./progress_line.ts";
+import { stopSignal } from "./stop_signal.ts";
 
 const help = `Writes a model in another weight format, made once, so that it loads without repacking
 
@@ -63,19 +64,17 @@ export async function runQuantize(args: string[]): Promise<void> {
   const threads = threadsOf(values.threads);
   checkGroup(values.group);
 
-  const stop = new AbortController();
-  const onSignal = () => stop.abort();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, onSignal);
+  const stop = stopSignal();
   const { packer, words } = await openPacker(threads);
   const onProgress = progressLine();
   let isBegun = false; // what is refused is refused without further words
   try {
-    const folder = await folderOf(source, { signal: stop.signal, onProgress: downloadLine(onProgress) });
+    const folder = await folderOf(source, { signal: stop, onProgress: downloadLine(onProgress) });
     const result = await quantize(folder, out, {
       format,
       keep,
       packer,
-      signal: stop.signal,
+      signal: stop,
       onProgress({ layersDone, layers, doneBytes, totalBytes }) {
         if (!isBegun) console.error(words);
         isBegun = true;
@@ -86,12 +85,11 @@ export async function runQuantize(args: string[]): Promise<void> {
     console.log(`${out} is ready: ${summary(result)}`);
   } catch (error) {
     onProgress(null);
-    if (!stop.signal.aborted) throw error;
+    if (!stop.aborted) throw error;
     console.error(`Stopped: ${out} was not made`);
     process.exitCode = 130;
   } finally {
     packer.close();
-    for (const signal of ["SIGINT", "SIGTERM"] as const) process.off(signal, onSignal);
   }
 }
 
