@@ -33,7 +33,7 @@ export async function runConvert(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({
     args,
     allowPositionals: true,
-    options: { type: { type: "string", default: "auto" }, help: { type: "boolean" } },
+    options: { type: { type: "string", default: "auto" }, help: { type: "boolean", short: "h" } },
   });
   if (values.help) return console.log(help);
   if (positionals.length !== 2) {

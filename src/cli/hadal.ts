@@ -31,7 +31,7 @@ function problemOf(name: string | undefined): string {
 
 const [name, ...args] = process.argv.slice(2);
 try {
-  if (name === "--help" || name === "help") console.log(help);
+  if (name === "--help" || name === "-h" || name === "help") console.log(help);
   else if (name !== undefined && Object.hasOwn(commands, name)) await commands[name](args);
   else throw new Error(`${problemOf(name)}\n\n${help}`);
 } catch (error) {

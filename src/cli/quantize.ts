@@ -50,7 +50,7 @@ export async function runQuantize(args: string[]): Promise<void> {
       group: { type: "string" },
       keep: { type: "string" },
       threads: { type: "string" },
-      help: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
     },
   });
   if (values.help) return console.log(help);

@@ -60,7 +60,7 @@ export function parseBenchArgs(args: string[]): BenchOptions | null {
       json: { type: "boolean", default: false },
       compare: { type: "string" },
       "no-limits": { type: "boolean", default: false },
-      help: { type: "boolean" },
+      help: { type: "boolean", short: "h" },
     },
   });
   if (values.help) return null;
