@@ -7,6 +7,7 @@ import type { ChatReply, ReplyPart, WholeReply } from "../chat_reply.ts";
 import type { ChatOptions } from "../generate_options.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Message } from "../messages.ts";
+import type { ToolCall } from "../text/chat_message.ts";
 import type { Client } from "./access.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
@@ -287,24 +288,29 @@ function messagesOf({ input, instructions }: ResponsesRequest): Message[] {
   const items = typeof input === "string"
     ? [{ type: undefined, role: "user" as const, content: input }]
     : input;
-  const messages = items.flatMap((item): Message[] => {
-    if (item.type === "reasoning") return [];
+  const messages: Message[] = instructions === undefined ? [] : [{ role: "system", content: instructions }];
+  let calls: ToolCall[] | null = null; // those of one reply are items one after the other, and one message
+  for (const item of items) {
     if (item.type === "function_call") {
       const { call_id: id, name, arguments: json } = item;
-      const call = { id, type: "function", function: { name, arguments: json } } as const;
-      return [{ role: "assistant", content: null, toolCalls: [call] }];
+      if (calls === null) messages.push({ role: "assistant", content: null, toolCalls: calls = [] });
+      calls.push({ id, type: "function", function: { name, arguments: json } });
+      continue;
     }
+    if (item.type === "reasoning") continue;
+    calls = null;
     if (item.type === "function_call_output") {
       const text = typeof item.output === "string"
         ? item.output
         : item.output.map(({ text }) => text).join("\n");
-      return [{ role: "tool", content: text, toolCallId: item.call_id }];
+      messages.push({ role: "tool", content: text, toolCallId: item.call_id });
+      continue;
     }
     const { role, content } = item;
     const text = typeof content === "string" ? content : content.map((part) => part.text).join("\n");
-    return [{ role: role === "developer" ? "system" : role, content: text }];
-  });
-  return instructions === undefined ? messages : [{ role: "system", content: instructions }, ...messages];
+    messages.push({ role: role === "developer" ? "system" : role, content: text });
+  }
+  return messages;
 }
 
 function optionsOf(body: ResponsesRequest): ChatOptions {

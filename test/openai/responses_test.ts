@@ -1,5 +1,8 @@
 /** The responses and embeddings of the official client against a handler. */
 import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
 import { type LanguageModel, load, openaiHandler } from "../../mod.ts";
@@ -67,6 +70,43 @@ test("instructions and a conversation become one chat", async () => {
     { role: "user", content: input },
   ], { maxTokens: 12, temperature: 0 });
   assert.equal(response.output_text, same.text);
+});
+
+test("the calls of one reply come back as one message, as the model wrote them", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "hadal-responses-"));
+  const golden = join(import.meta.dirname!, "../golden");
+  cpSync(join(golden, "v2lite"), folder, { recursive: true });
+  const config = join(folder, "tokenizer_config.json");
+  const { templates } = JSON.parse(readFileSync(join(golden, "tokenizer/dialects.json"), "utf8"));
+  const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates.v31 };
+  writeFileSync(config, JSON.stringify(written));
+  try {
+    await using other = await load(folder, { backend: "reference" });
+    const handler = openaiHandler(other);
+    const user = { role: "user" as const, content: "Look." };
+    const calls = ["a", "b"].map((id) => ({ id, name: "look", arguments: `{"at": "${id}"}` }));
+    const body = {
+      max_output_tokens: 1,
+      input: [
+        user,
+        { type: "reasoning", summary: [] },
+        ...calls.map(({ id, ...call }) => ({ type: "function_call", call_id: id, ...call })),
+        ...calls.map(({ id }) => ({ type: "function_call_output", call_id: id, output: `seen ${id}` })),
+      ],
+    };
+    const url = "http://localhost/v1/responses";
+    const response = await handler(new Request(url, { method: "POST", body: JSON.stringify(body) }));
+    const { usage } = await response.json();
+    const toolCalls = calls.map(({ id, ...call }) => ({ id, type: "function" as const, function: call }));
+    const { tokens } = other.renderChat([
+      user,
+      { role: "assistant", content: null, toolCalls },
+      ...calls.map(({ id }) => ({ role: "tool" as const, content: `seen ${id}`, toolCallId: id })),
+    ]);
+    assert.equal(usage.input_tokens, tokens.length);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 });
 
 test("what a response cannot do yet is refused by name", async () => {
