@@ -79,7 +79,7 @@ span *span_of(call *c, const char *name, handle h) {
 
 // The bytes of (rows, width) values of 4 bytes, or NULL.
 static void *values_of(call *c, const char *name, handle h, int64_t rows, int64_t width, bool in_memory) {
-  check(c, rows >= 0 && width >= 0, "%s: %lld x %lld is no shape", name, (long long)rows, (long long)width);
+  check(c, rows >= 0 && rows <= MOST_DIMENSION && width >= 0, "%s: %lld x %lld is no shape", name, (long long)rows, (long long)width);
   span *s = span_of(c, name, h);
   if (!s) return NULL;
   uint64_t n;
@@ -119,5 +119,6 @@ size_t size_in(call *c, const char *name, double value) {
 }
 
 bool check_dimension(call *c, const char *name, int32_t value, int32_t least) {
-  return check(c, value >= least, "%s is %d, at least %d is needed", name, value, least);
+  check(c, value >= least, "%s is %d, at least %d is needed", name, value, least);
+  return check(c, value <= MOST_DIMENSION, "%s is %d, at most %d is possible", name, value, MOST_DIMENSION);
 }

@@ -56,6 +56,7 @@ const weight *weight_in(call *c, const char *name, handle h, int32_t rows, int32
 
 // A size that crossed as a double: whole, 0 to 2^53. 0 after a failed check.
 size_t size_in(call *c, const char *name, double value);
-// Dimensions: at least `least`.
+// Dimensions: at least `least`, at most MOST_DIMENSION, so that kernels may count past an end by a tile or a block.
+enum { MOST_DIMENSION = 1 << 30 };
 bool check_dimension(call *c, const char *name, int32_t value, int32_t least);
 #endif
