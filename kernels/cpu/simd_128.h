@@ -49,7 +49,8 @@ INLINE i32x4 to_i32x4(f32x4 a) { return (i32x4){(int32_t)a[0], (int32_t)a[1], (i
 // In two factors, because 2^n alone leaves the range of f32 where the product does not; the first is exact.
 INLINE f32x16 pow2_scale16(f32x16 a, f32x16 n) {
   EACH4(r) {
-    const i32x4 whole = to_i32x4(n.v[r]), half = whole >> 1;
+    const f32x4 known = (f32x4)((i32x4)n.v[r] & (n.v[r] == n.v[r]));  // where n is NaN, so is a
+    const i32x4 whole = to_i32x4(known), half = whole >> 1;
     a.v[r] *= (f32x4)((half + 127) << 23);
     a.v[r] *= (f32x4)((whole - half + 127) << 23);
   }
