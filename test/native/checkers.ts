@@ -35,7 +35,7 @@ export const checkers: readonly Checker[] = [
     flags: ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"],
     command: [],
     environment: { ASAN_OPTIONS: "allocator_may_return_null=1:detect_stack_use_after_return=1" },
-    programs: { handles: [], pool: [], guard: [], ops: [] },
+    programs: { handles: [], pool: [], guard: [], ops: [], isas: ["300"] },
     sees: ["past a buffer", "past a step buffer", "overflow"],
     survivesFaults: true,
     needsThreads: false,
@@ -63,7 +63,7 @@ export const checkers: readonly Checker[] = [
     ],
     environment: {},
     // pool asks the clock how long it took, guard has children that end by a signal.
-    programs: { handles: [], ops: ["3000"] },
+    programs: { handles: [], ops: ["3000"], isas: ["20"] },
     sees: ["past a buffer", "past a step buffer", "unwritten"],
     survivesFaults: true,
     needsThreads: false,
