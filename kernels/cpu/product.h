@@ -16,7 +16,6 @@
 
 // Rows of a panel are not a power of two apart, or they would crowd the same few sets of L1. 48 of them are whole
 // tiles of three, and leave room for activations in half a megabyte of L2.
-enum { SHORT_WIDTH = 1024 };
 enum { PANEL_ROWS = 48, PANEL_STRIDE = K_BLOCK + 16, PANEL_BYTES = PANEL_ROWS * PANEL_STRIDE * 4 };
 
 // `n` rows of `width`; row i lies at index[i], or at i where index is NULL. `rounded` (int8.h) is for packed
@@ -72,12 +71,12 @@ INLINE weight_rows rows_at(const weight *w, int32_t row, int32_t k) {
 
 // Few activation rows: the weights flow by once, in the order of the file.
 static void stream(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count) {
-  // With one activation row, one long stream keeps up with memory and is what hardware prefetches best. Several rows
-  // at once gain where the chain of sums of one is what a core waits for: in short rows, which caches hold, and in fp8,
-  // costly to widen.
-  const bool is_long = a->n == 1 && w->format != FP8 && w->width > SHORT_WIDTH;
-  const tile_fn *several = a->n == 1 ? strip_of : tile_of;
-  const int32_t at_once = is_long ? 1 : a->n == 1 ? STRIP_COLUMNS : TILE_COLUMNS;
+  // With one activation row, several weight rows at once (a strip) gain where the chain of sums of one is what a core
+  // waits for: in rows that caches hold, in fp8, costly to widen, and in all of them on AVX2. Where one row keeps up
+  // with memory, its stream is what hardware prefetches best.
+  const bool in_strips = a->n == 1 && (w->format == FP8 || w->width <= STRIP_WIDTH);
+  const tile_fn *several = in_strips ? strip_of : tile_of;
+  const int32_t at_once = in_strips ? STRIP_COLUMNS : a->n == 1 ? 1 : TILE_COLUMNS;
   for (int32_t c = 0, columns; c < count; c += columns) {
     columns = count - c < at_once ? 1 : at_once;
     const tile_fn fn = (columns == 1 ? column_of : several)[w->format];

@@ -39,7 +39,7 @@ INLINE f32x16 blend16(int n, f32x16 a, f32x16 b) {
 INLINE f32x16 in_register16(f32x16 a) { return a; }  // there are none to spare
 // Sums of a tile (tile.h): six times one leaves 4 of the 16 registers, and each activation is used once, from
 // memory; three times two is slower.
-enum { TILE_ROWS = 6, TILE_COLUMNS = 1, STRIP_COLUMNS = 4 };
+enum { TILE_ROWS = 6, TILE_COLUMNS = 1, STRIP_COLUMNS = 4, STRIP_WIDTH = INT32_MAX };
 #define TILE_HALVES  // panel_avx2.h
 
 // The larger of |a| and |b|; as bit patterns, so that infinity and NaN count as the largest.

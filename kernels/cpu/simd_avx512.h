@@ -25,7 +25,7 @@ INLINE f32x16 in_register16(f32x16 a) {
   return a;
 }
 // Sums of a tile (tile.h): what leaves room for its operands in 32 registers.
-enum { TILE_ROWS = 6, TILE_COLUMNS = 4, STRIP_COLUMNS = 4 };
+enum { TILE_ROWS = 6, TILE_COLUMNS = 4, STRIP_COLUMNS = 4, STRIP_WIDTH = 1024 };
 
 // The larger of |a| and |b|; as bit patterns, so that infinity and NaN count as the largest.
 INLINE f32x16 max_magnitude16(f32x16 a, f32x16 b) {

@@ -119,7 +119,7 @@ TILE_FUNCTIONS(f32, F32)
 TILE_FUNCTIONS(bf16, BF16)
 TILE_FUNCTIONS(f16, F16)
 TILE_FUNCTIONS(fp8, FP8)
-// One activation row with STRIP_COLUMNS weight rows.
+// One activation row with STRIP_COLUMNS weight rows of up to STRIP_WIDTH values.
 #define STRIP_FUNCTION(name, format)                                                                                                \
   static __attribute__((noinline)) void name##_strip(int n_rows, float *out, size_t out_stride, const float *const *x,              \
                                                      const weight_rows *w, int width, bool later_block) {                           \
