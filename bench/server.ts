@@ -8,6 +8,7 @@
  *     bun bench/server.ts …
  * @module
  */
+import { Buffer } from "node:buffer";
 import { once } from "node:events";
 import { type AddressInfo, connect, createServer } from "node:net";
 import { setTimeout as delay } from "node:timers/promises";
@@ -18,6 +19,7 @@ import { type LanguageModel, load, openaiHandler, serve } from "../mod.ts";
 /** One measurement, of either way. */
 interface Work {
   readonly url: string;
+  readonly speaksHttp: boolean;
   readonly nStreams: number;
   readonly nTokens: number;
 }
@@ -26,6 +28,12 @@ interface Times {
   readonly first: number;
   readonly all: number;
 }
+
+/** Requests after which a server that has just started runs as it will from then on. */
+const warmUps = 200;
+
+/** Where a chunked body ends. */
+const lastChunk = Buffer.from("0\r\n\r\n");
 
 const messages = [{ role: "user" as const, content: "Tell me a story about a fox and a lamp." }];
 
@@ -53,15 +61,17 @@ async function measure(): Promise<void> {
   });
   const bare = await bareSocket(model);
   const clients = new Worker(new URL(import.meta.url));
-  const through = (url: string, nStreams: number, nTokens: number): Promise<Times> =>
+  const through = (work: Work): Promise<Times> =>
     new Promise((resolve) => {
       clients.once("message", resolve);
-      clients.postMessage({ url, nStreams, nTokens });
+      clients.postMessage(work);
     });
-  const http = (nStreams: number, nTokens: number) => through(url, nStreams, nTokens);
+  const http = (nStreams: number, nTokens: number) => through({ url, speaksHttp: true, nStreams, nTokens });
+  const socket = () => through({ url: bare.url, speaksHttp: false, nStreams: 1, nTokens: 1 });
 
   const perToken = { library: [] as number[], http: [] as number[] };
   const first = { library: [] as number[], socket: [] as number[], http: [] as number[] };
+  for (let i = 0; i < warmUps; i++) await http(1, 1);
   for (let round = -1; round < nRounds; round++) { // the first warms up
     const streamed = {
       library: await inProcess(model, nStreams, nTokens),
@@ -71,7 +81,7 @@ async function measure(): Promise<void> {
     const single = { library: [] as number[], socket: [] as number[], http: [] as number[] };
     for (let i = 0; i < 10; i++) {
       single.library.push((await inProcess(model, 1, 1)).first);
-      single.socket.push((await through(bare.url, 1, 1)).first);
+      single.socket.push((await socket()).first);
       single.http.push((await http(1, 1)).first);
     }
     if (round < 0) continue;
@@ -128,11 +138,11 @@ async function bareSocket(model: LanguageModel): Promise<{ url: string; close():
 }
 
 /**
- * Reads the bytes of all streams, from plain sockets that are connected before the time starts, as clients keep
- * theirs; and looks into none but the first that has text: what a client spends beyond that is not the server's,
- * and on one machine all of them share the processors.
+ * Reads the bytes of all streams, from plain sockets that have carried a request before the time starts, as those
+ * that clients keep; and looks into none but the first that has text: what a client spends beyond that is not the
+ * server's, and on one machine all of them share the processors.
  */
-async function throughHttp({ url, nStreams, nTokens }: Work): Promise<Times> {
+async function throughHttp({ url, speaksHttp, nStreams, nTokens }: Work): Promise<Times> {
   const body = JSON.stringify({
     messages,
     max_tokens: nTokens,
@@ -141,22 +151,27 @@ async function throughHttp({ url, nStreams, nTokens }: Work): Promise<Times> {
     stream: true,
   });
   const { hostname, port, host } = new URL(url);
-  const head = `POST /v1/chat/completions HTTP/1.1\r\nHost: ${host}\r\nConnection: close\r\n` +
-    `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`;
+  const post = `POST /v1/chat/completions HTTP/1.1\r\nHost: ${host}\r\n` +
+    `Content-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   const sockets = await Promise.all(Array.from({ length: nStreams }, async () => {
     const socket = connect(Number(port), hostname);
     await once(socket, "connect");
+    if (speaksHttp) {
+      socket.write(`GET /health/live HTTP/1.1\r\nHost: ${host}\r\n\r\n`);
+      await once(socket, "data");
+    }
     return socket;
   }));
-  await delay(5); // the server takes them up a little later
+  await delay(5); // the bare socket takes them up a little later
   const start = performance.now();
   let first = Infinity;
-  await Promise.all(sockets.map(async (socket) => {
+  await Promise.all(sockets.map((socket) => {
     socket.on("data", (bytes) => {
       if (first === Infinity && /"content":"[^"]/.test(bytes.toString())) first = performance.now() - start;
+      if (bytes.subarray(-lastChunk.length).equals(lastChunk)) socket.end();
     });
-    socket.write(head + body);
-    await once(socket, "close");
+    socket.write(post);
+    return once(socket, "close");
   }));
   return { first, all: performance.now() - start };
 }
