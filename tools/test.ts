@@ -1,18 +1,14 @@
 /**
- * Runs the same test files in Deno and in Bun and prints one line with the sum. Arguments choose
- * files or folders under test/; none means all. A runtime that this machine lacks is said so aloud,
- * and where CI=true it is a failure.
+ * Runs the same test files in Deno and in Bun, then tells again what failed, and prints one line with the
+ * sum. Arguments choose files or folders under test/; none means all. A runtime that this machine lacks is
+ * said so aloud, and where CI=true it is a failure.
  * @module
  */
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
 import { findRuntime, type TestRuntime } from "../test/find_runtime.ts";
-
-interface Outcome {
-  readonly passed: number;
-  readonly failed: number;
-}
+import { readBunReport, readDenoReport, type TestReport } from "./test_report.ts";
 
 const needsBoth = process.env.CI === "true";
 const paths = process.argv.slice(2);
@@ -20,47 +16,43 @@ const paths = process.argv.slice(2);
 const seed = "./test/seed.ts";
 if (paths.length === 0) paths.push("test");
 
-const outcomes = [
-  await runTests(
-    "deno",
-    ["test", "-A", "--no-check", "--preload", seed, ...paths],
-    /(\d+) passed.*\| (\d+) failed/,
-  ),
-  await runTests(
+const reports = {
+  deno: await runTests("deno", ["test", "-A", "--no-check", "--preload", seed, ...paths], readDenoReport),
+  bun: await runTests(
     "bun",
     ["test", "--preload", seed, "--timeout", "120000", ...paths.map((path) => `./${path}`)],
-    /(\d+) pass\s+(?:\d+ skip\s+)?(?:\d+ todo\s+)?(\d+) fail/,
+    readBunReport,
   ),
-];
+};
+// Of thousands of lines many readers, and some logs, keep the last ones.
+for (const [runtime, { failures }] of Object.entries(reports)) {
+  for (const failure of failures) console.log(`\n--- failed in ${runtime}: ${failure}`);
+}
 if (!existsSync("../shared/fixtures")) {
   console.log("NOTE: ../shared is not here: tests against the official networks' full fixtures did not run");
 }
-const passed = outcomes.reduce((sum, outcome) => sum + outcome.passed, 0);
-const failed = outcomes.reduce((sum, outcome) => sum + outcome.failed, 0);
+const passed = reports.deno.passed + reports.bun.passed;
+const failed = reports.deno.failed + reports.bun.failed;
 console.log(`${passed} passed, ${failed} failed`);
 process.exit(failed === 0 && passed > 0 ? 0 : 1);
 
-/** @param counts finds the numbers of passed and failed tests in the output's end */
 async function runTests(
   runtime: TestRuntime,
   testArgs: readonly string[],
-  counts: RegExp,
-): Promise<Outcome> {
+  readReport: (output: string) => TestReport | undefined,
+): Promise<TestReport> {
   const command = findRuntime(runtime);
   if (!command) {
     console.log(`NOTE: ${runtime} is not on this machine: its half of the tests did not run`);
-    return { passed: 0, failed: needsBoth ? 1 : 0 };
+    return { passed: 0, failed: needsBoth ? 1 : 0, failures: [] };
   }
   console.log(`\n--- ${runtime} ---`);
   const { code, output } = await runThrough([...command, ...testArgs]);
-  const match = output.slice(-4000).match(counts);
-  if (!match) {
-    console.log(`${runtime} ended with ${code} and no summary`);
-    return { passed: 0, failed: 1 };
-  }
-  const outcome = { passed: Number(match[1]), failed: Number(match[2]) };
+  const report = readReport(output) ??
+    { passed: 0, failed: 1, failures: [`it ended with ${code} and no summary\n${output.slice(-2000)}`] };
+  if (code === 0 || report.failed > 0) return report;
   // A runtime can also fail outside any test, for instance while it loads a file.
-  return code !== 0 && outcome.failed === 0 ? { ...outcome, failed: 1 } : outcome;
+  return { ...report, failed: 1, failures: [`it ended with ${code}\n${output.slice(-2000)}`] };
 }
 
 /** Runs a command, shows what it prints as it prints it, and keeps it (without colours). */
