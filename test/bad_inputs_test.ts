@@ -14,6 +14,7 @@ import { load } from "../mod.ts";
 import { CheckpointError, UnsupportedError } from "../src/errors.ts";
 import { type Bad, cases, folderOf, openAll, soundCopy } from "./bad_inputs.ts";
 import type { Cost } from "./bad_inputs_cost.ts";
+import { wordsToRun } from "./find_runtime.ts";
 import { hostile } from "./hostile_inputs.ts";
 
 /** @returns what is wrong with how a bad model is refused */
@@ -72,10 +73,9 @@ test("what was made to cost much is refused by its file, and no refusal takes mo
       return { name, file: bad.file, folder: folderOf(parent, bad) };
     });
     const program = fileURLToPath(new URL("./bad_inputs_cost.ts", import.meta.url));
-    const words = "Deno" in globalThis ? ["run", "-A", "--no-check", program] : [program];
     const { stdout, stderr } = spawnSync(
       process.execPath,
-      [...words, soundCopy(parent), ...all.map(({ folder }) => folder)],
+      [...wordsToRun(), program, soundCopy(parent), ...all.map(({ folder }) => folder)],
       { encoding: "utf8", maxBuffer: 2 ** 24 },
     );
     const costs: Cost[] = stdout.trim().split("\n").map((line) => JSON.parse(line));

@@ -14,6 +14,15 @@ export type TestRuntime = keyof typeof pinned;
 /** The one that this process runs in. */
 export const ownRuntime: TestRuntime = process.versions.bun === undefined ? "deno" : "bun";
 
+/**
+ * The words between a runtime and a program of this repository that it shall run. Deno would lock node_modules
+ * to bring it up to date, and where several start at once say on stderr that they wait for that; but the tests
+ * themselves run from what lies there.
+ */
+export function wordsToRun(runtime: TestRuntime = ownRuntime): string[] {
+  return runtime === "deno" ? ["run", "-A", "--no-check", "--node-modules-dir=manual"] : [];
+}
+
 /** @returns how to start a runtime: this process's own, one on the PATH, or npm's; null where there is none */
 export function findRuntime(runtime: TestRuntime): string[] | null {
   if (runtime === ownRuntime) return [process.execPath];

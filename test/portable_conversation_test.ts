@@ -7,7 +7,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
-import { findRuntime, ownRuntime } from "./find_runtime.ts";
+import { findRuntime, ownRuntime, wordsToRun } from "./find_runtime.ts";
 import { continueTalk, openTalker, saveTalk, type Talk } from "./talk_in_file.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hadal-carried-"));
@@ -17,9 +17,10 @@ const command = findRuntime(there);
 
 /** Goes on with a file in the other runtime, and brings back one that was computed there. */
 async function continueThere(command: readonly string[], from: string, to: string): Promise<Talk> {
-  const run = there === "deno" ? ["run", "-A", "--no-check"] : [];
   const program = join(import.meta.dirname!, "talk_in_file.ts");
-  const child = spawn(command[0], [...command.slice(1), ...run, program, from, to], { stdio: "pipe" });
+  const child = spawn(command[0], [...command.slice(1), ...wordsToRun(there), program, from, to], {
+    stdio: "pipe",
+  });
   let stdout = "", stderr = "";
   child.stdout.on("data", (data) => stdout += data);
   child.stderr.on("data", (data) => stderr += data);

@@ -7,6 +7,7 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
 import process from "node:process";
+import { wordsToRun } from "./find_runtime.ts";
 
 export interface Outcome {
   readonly code: number | null;
@@ -27,8 +28,7 @@ export function start(name: string, ...args: string[]): Started {
 
 export function startIn(env: NodeJS.ProcessEnv, name: string, ...args: string[]): Started {
   const path = join(import.meta.dirname!, "../examples", name);
-  const run = "Deno" in globalThis ? ["run", "-A", "--no-check"] : [];
-  const child = spawn(process.execPath, [...run, path, ...args], { stdio: "pipe", env });
+  const child = spawn(process.execPath, [...wordsToRun(), path, ...args], { stdio: "pipe", env });
   let stdout = "";
   let stderr = "";
   child.stdout.on("data", (data) => stdout += data);

@@ -5,6 +5,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import process from "node:process";
 import { fileURLToPath } from "node:url";
+import { wordsToRun } from "../find_runtime.ts";
 
 const root = new URL("../../", import.meta.url);
 
@@ -36,9 +37,8 @@ export function runProgram(
   watch: (child: ChildProcess) => void = () => {},
 ): Promise<Outcome> {
   const program = fileURLToPath(new URL(script, root));
-  const runtime = process.versions.bun === undefined ? ["run", "-A", "--no-check", program] : [program];
   const { PATH, HOME } = process.env;
-  const child = spawn(process.execPath, [...runtime, ...args], {
+  const child = spawn(process.execPath, [...wordsToRun(), program, ...args], {
     stdio: ["ignore", "pipe", "pipe"],
     env: { PATH, HOME, NO_COLOR: "1", ...env },
   });

@@ -13,6 +13,7 @@ import { resolveSampling, type SamplingOptions } from "../../src/engine/sampling
 import { BusyError, CheckpointError, DeviceError, MemoryError, RequestError } from "../../src/errors.ts";
 import { runtime } from "../../src/runtime.ts";
 import { kernelLibrary } from "../backends.ts";
+import { wordsToRun } from "../find_runtime.ts";
 import { openGolden } from "../model/golden.ts";
 import { writePoisoned } from "../poisoned_model.ts";
 
@@ -334,9 +335,12 @@ test("a program that does not close its model ends all the same", () => {
   );
   const root = fileURLToPath(new URL("../../", import.meta.url));
   const args = runtime.name === "deno"
-    ? ["run", "-A", "--config", join(root, "deno.json"), program]
+    ? [...wordsToRun(), "--config", join(root, "deno.json"), program]
     : [program];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: "utf8", timeout: 20_000 });
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    encoding: "utf8",
+    timeout: 100_000,
+  });
   assert.equal(status, 0, stderr);
   assert.equal(stdout, "64\n");
 });

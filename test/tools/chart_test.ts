@@ -6,6 +6,7 @@ import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { wordsToRun } from "../find_runtime.ts";
 
 const program = join(fileURLToPath(new URL("../../", import.meta.url)), "tools/chart.ts");
 const lines = [
@@ -24,8 +25,7 @@ function draw(...args: string[]): { svg: string | null; said: string } {
   try {
     const data = join(place, "results.jsonl"), out = join(place, "chart.svg");
     writeFileSync(data, `a note\n${lines.map((line) => JSON.stringify(line)).join("\n")}\n`);
-    const runtime = process.versions.bun === undefined ? ["run", "-A", "--no-check", program] : [program];
-    const { stderr } = spawnSync(process.execPath, [...runtime, data, "--out", out, ...args]);
+    const { stderr } = spawnSync(process.execPath, [...wordsToRun(), program, data, "--out", out, ...args]);
     return { svg: existsSync(out) ? readFileSync(out, "utf8") : null, said: stderr.toString() };
   } finally {
     rmSync(place, { recursive: true });
