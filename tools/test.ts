@@ -8,7 +8,7 @@ import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import process from "node:process";
 import { findRuntime, type TestRuntime } from "../test/find_runtime.ts";
-import { readBunReport, readDenoReport, type TestReport } from "./test_report.ts";
+import { readBunReport, readDenoReport, type TestReport } from "../test/test_report.ts";
 
 const needsBoth = process.env.CI === "true";
 const paths = process.argv.slice(2);

@@ -5,8 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
-import { readBunReport, readDenoReport, type TestReport } from "../../tools/test_report.ts";
-import { findRuntime, type TestRuntime } from "../find_runtime.ts";
+import { readBunReport, readDenoReport, type TestReport } from "./test_report.ts";
+import { findRuntime, type TestRuntime } from "./find_runtime.ts";
 
 const sound = `import { test } from "node:test";
 test("it holds", () => {});
