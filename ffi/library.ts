@@ -95,8 +95,11 @@ export async function openKernels(path: string, hash: string): Promise<KernelLib
   }
 }
 
-/** @returns the folder, made if need be, or a private temporary one where it cannot be written */
-function writableFolder(folder: string): string {
+/**
+ * @returns the folder, made if need be, or a private temporary one where it cannot be written
+ * @throws {DeviceError} no folder can be written
+ */
+export function writableFolder(folder: string): string {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     accessSync(folder, constants.W_OK);
@@ -106,8 +109,11 @@ function writableFolder(folder: string): string {
   }
 }
 
-/** The same folder each time, so that a second start finds the library, unless someone else made it. */
-function privateTemporaryFolder(): string {
+/**
+ * The same folder each time, so that a second start finds what is kept, unless someone else made it.
+ * @throws {DeviceError} no folder can be written
+ */
+export function privateTemporaryFolder(): string {
   const owner = process.getuid?.() ?? 0;
   const folder = join(tmpdir(), `hadal-${owner}`);
   try {

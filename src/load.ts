@@ -6,7 +6,6 @@
  */
 import { statSync } from "node:fs";
 import { basename, join, resolve } from "node:path";
-import { fileURLToPath } from "node:url";
 import { type HubSource, parseHubSource } from "./checkpoint/hub/names.ts";
 import { readModelJson } from "./checkpoint/file.ts";
 import { EngineClient } from "./engine/client.ts";
@@ -35,6 +34,7 @@ import {
   where,
   whole,
 } from "./model/json_check.ts";
+import { packageFolder } from "./package/folder.ts";
 import { cacheDirectory, environment } from "./runtime.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
@@ -308,7 +308,13 @@ function bytesOf(value: number | string | undefined, option: string): number | u
  * @throws {UnsupportedError | CheckpointError | DownloadError} the source is no model
  */
 export async function folderOf(source: string, options: LoadOptions): Promise<string> {
-  if (source === "minnow") return fileURLToPath(new URL("../examples/minnow", import.meta.url));
+  const { onProgress, signal } = options;
+  if (source === "minnow") {
+    return await packageFolder("examples/minnow", {
+      signal,
+      onProgress: (done, total) => onProgress?.({ stage: "download", done, total }),
+    });
+  }
   const what = statSync(source, { throwIfNoEntry: false });
   if (what?.isDirectory() || (what?.isFile() && source.endsWith(".gguf"))) return resolve(source);
   const works =

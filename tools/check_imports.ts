@@ -26,6 +26,7 @@ const rooms = [
   "src/grammar/",
   "src/model/",
   "src/backend/",
+  "src/package/",
   "src/checkpoint/",
   "src/tensor/",
   "src/runtime.ts",

@@ -3,6 +3,7 @@
  * @module
  */
 import type { LibraryOptions } from "../../ffi/library.ts";
+import { packageFolder } from "../package/folder.ts";
 import { cacheDirectory, coreCount } from "../runtime.ts";
 import type { Backend } from "./backend.ts";
 
@@ -55,11 +56,12 @@ async function openCpu(options: BackendOptions): Promise<Backend> {
   const { isa, exact, arenaBytes, movableBytes } = options;
   const { findLibrary } = await import("../../ffi/library.ts");
   const { openNative } = await import("./native/open.ts");
+  const { readSources } = await import("../../ffi/sources.ts");
   const library = await findLibrary({
     cacheFolder: cacheDirectory(),
     ...options.build,
     path: options.library,
-  });
+  }, readSources(await packageFolder("kernels")));
   const threads = options.threads === "auto" ? Math.min(coreCount(), mostThreads) : options.threads;
   return openNative({ library, isa, threads, exact, arenaBytes, movableBytes });
 }

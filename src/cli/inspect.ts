@@ -5,7 +5,6 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
 import { ggufFileOf } from "../checkpoint/gguf_splits.ts";
@@ -20,6 +19,7 @@ import { hubSettings } from "../hub_settings.ts";
 import { ggufCheckpoint } from "../model/gguf_checkpoint.ts";
 import { inspect, type Inspected } from "../model/inspect.ts";
 import { openModel } from "../model/open_model.ts";
+import { packageFolder } from "../package/folder.ts";
 import type { WeightFormat } from "../tensor/dtype.ts";
 import { describeInspection } from "./describe_inspection.ts";
 import { estimate, type Report, type Use } from "./inspection_report.ts";
@@ -128,7 +128,7 @@ type Found = Inspected & { readonly missingFiles: readonly string[] };
 
 async function find(source: string, revision: string | undefined, isFull: boolean): Promise<Found> {
   if (source === "minnow") {
-    return await inFolder(fileURLToPath(new URL("../../examples/minnow", import.meta.url)), isFull);
+    return await inFolder(await packageFolder("examples/minnow"), isFull);
   }
   const status = statSync(source, { throwIfNoEntry: false });
   if (status?.isDirectory()) return await inFolder(source, isFull);

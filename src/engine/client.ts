@@ -57,6 +57,9 @@ const neverBegun: Finish = {
 const eventOf = (told: number | TokenEvent): TokenEvent =>
   typeof told === "number" ? { token: told, logprob: NaN, top: [] } : told;
 
+/** Packages for npm have been made JavaScript, in which this word stays as it is. */
+const workerModule = import.meta.url.endsWith(".js") ? "./worker.js" : "./worker.ts";
+
 /** A model in a Worker. */
 export class EngineClient {
   readonly info: EngineInfo;
@@ -93,7 +96,7 @@ export class EngineClient {
   ): Promise<EngineClient> {
     if (signal?.aborted) return Promise.reject(signal.reason);
     const { promise, resolve, reject } = Promise.withResolvers<EngineClient>();
-    const worker = startThread<FromWorker>(new URL("./worker.ts", import.meta.url));
+    const worker = startThread<FromWorker>(new URL(workerModule, import.meta.url));
     const abandoned = new SharedArrayBuffer(4);
     const fail = (error: unknown) => {
       signal?.removeEventListener("abort", abandon);

@@ -73,7 +73,12 @@ function startWeb<M>(module: URL, { message, failed, ended }: Told<M>): WebWorke
 
 function startNode<M>(module: URL, { message, failed, ended }: Told<M>) {
   const { SHARE_ENV, Worker } = process.getBuiltinModule("node:worker_threads");
-  const worker = new Worker(module, { env: SHARE_ENV } as object); // a copy takes longer, and asks for all variables
+  // It starts from files alone: a module on a server is imported by one that is written here.
+  const code = `import ${JSON.stringify(module.href)};`;
+  const start = module.protocol === "file:"
+    ? module
+    : new URL(`data:text/javascript,${encodeURIComponent(code)}`);
+  const worker = new Worker(start, { env: SHARE_ENV } as object); // a copy takes longer, and asks for all variables
   worker.on("message", message);
   worker.on("error", (error) => failed((error as Error).message));
   worker.on("exit", ended);

@@ -4,7 +4,9 @@
  */
 import { readFileSync } from "node:fs";
 import { findLibrary } from "../../../ffi/library.ts";
+import { readSources } from "../../../ffi/sources.ts";
 import { LimitMeter } from "../../backend/native/limits.ts";
+import { packageFolder } from "../../package/folder.ts";
 import { availableMemory, cacheDirectory, environment } from "../../runtime.ts";
 
 /** Memory is read this many times what the last cache holds, and at least so much. */
@@ -19,7 +21,7 @@ export async function openMeter(isa: string, threads: number): Promise<LimitMete
     path: environment("HADAL_CPU_LIBRARY") ?? null,
     cacheFolder: cacheDirectory(),
     compiler: environment("CC") ?? null,
-  });
+  }, readSources(await packageFolder("kernels")));
   const wanted = Math.max(leastBytes, timesCache * lastCacheBytes());
   const most = (availableMemory() ?? Infinity) / 4;
   return new LimitMeter({ library, isa, threads, bufferBytes: Math.floor(Math.min(wanted, most)) });
