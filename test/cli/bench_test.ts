@@ -24,7 +24,7 @@ interface Found {
 test("hadal bench measures minnow beside the machine's limits, one JSON object a line", async () => {
   const { code, stdout, stderr } = await bench(
     ...["--model", "minnow", "--reps", "1", "--threads", "1", "--json"],
-    ...["--metrics", "pp512,tg64@0,batch2,ttft16,tg64@2048"],
+    ...["--metrics", "pp512,tg64@0,batch2,equal2,ttft16,tg64@2048"],
   );
   assert.equal(code, 0, stderr);
   assert.match(stderr, /tg64@2048 is left out: it needs 2113 tokens, the model takes 1024/);
@@ -33,6 +33,7 @@ test("hadal bench measures minnow beside the machine's limits, one JSON object a
     ["pp512", "tokens/s"],
     ["tg64@0", "tokens/s"],
     ["batch2", "tokens/s"],
+    ["equal2", "tokens/s"],
     ["ttft16", "ms"],
   ]);
   for (const record of found) {

@@ -7,7 +7,13 @@
 export type Metric =
   | { readonly kind: "prefill"; readonly name: string; readonly nTokens: number }
   | { readonly kind: "decode"; readonly name: string; readonly nTokens: number; readonly depth: number }
-  | { readonly kind: "batch"; readonly name: string; readonly nSequences: number }
+  | {
+    readonly kind: "batch";
+    readonly name: string;
+    readonly nSequences: number;
+    /** Different ones meet many experts, equal ones those of a single token. */
+    readonly texts: "different" | "equal";
+  }
   | { readonly kind: "firstToken"; readonly name: string; readonly nTokens: number }
   | { readonly kind: "process"; readonly name: "cold" | "rss" | "anon" };
 
@@ -22,6 +28,7 @@ export const batchPrompt = 128, batchTokens = 32;
 export const metricsHelp = `ppN          prompt tokens a second, prompts of N tokens
 tgN@DEPTH    generated tokens a second, N of them behind DEPTH tokens
 batchN       generated tokens a second of N sequences together, each a text of its own
+equalN       the same, all of one text: every token of a step meets the same experts
 ttftN        milliseconds to the first token behind N tokens, model loaded
 cold         seconds from the start of a process to its first token
 rss, anon    most resident and private memory of a process that reads and writes some text, GiB`;
@@ -32,12 +39,14 @@ export function parseMetrics(list: string): Metric[] {
 }
 
 function parseMetric(name: string): Metric {
-  const [, word, first, second] = /^(pp|tg|batch|ttft)(\d{1,6})(?:@(\d{1,7}))?$/.exec(name) ?? [];
+  const [, word, first, second] = /^(pp|tg|batch|equal|ttft)(\d{1,6})(?:@(\d{1,7}))?$/.exec(name) ?? [];
   const count = Number(first);
   const isWhole = (second === undefined) !== (word === "tg") && count > 0;
   if (word === "pp" && isWhole) return { kind: "prefill", name, nTokens: count };
   if (word === "tg" && isWhole) return { kind: "decode", name, nTokens: count, depth: Number(second) };
-  if (word === "batch" && isWhole && count <= 4096) return { kind: "batch", name, nSequences: count };
+  if ((word === "batch" || word === "equal") && isWhole && count <= 4096) {
+    return { kind: "batch", name, nSequences: count, texts: word === "batch" ? "different" : "equal" };
+  }
   if (word === "ttft" && isWhole) return { kind: "firstToken", name, nTokens: count };
   if (name === "cold" || name === "rss" || name === "anon") return { kind: "process", name };
   throw new RangeError(

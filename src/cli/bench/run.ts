@@ -162,7 +162,7 @@ async function measure(
     ...found,
     limit: { kind, samples: limits.map(rounded) },
     part: rounded(median(samples.map((rate, i) => rate * perToken / limits[i]))),
-    ...(metric.kind === "batch" && work.config.routing !== null
+    ...(metric.kind === "batch" && metric.texts === "different" && work.config.routing !== null
       ? { note: "experts that a step meets: expected from how often each was chosen" }
       : {}),
   };
@@ -181,8 +181,14 @@ function costOfToken(metric: ModelMetric, work: ModelWork, load: ExpertTokens): 
       return work.promptOps(metric.nTokens) / metric.nTokens;
     case "decode":
       return work.stepBytes(1, metric.depth + metric.nTokens / 2, null);
-    case "batch":
-      return work.stepBytes(metric.nSequences, batchPrompt + batchTokens / 2, load) / metric.nSequences;
+    case "batch": {
+      const { nSequences } = metric, depth = batchPrompt + batchTokens / 2;
+      // Of equal texts all caches are read, but the weights of a single token.
+      const bytes = metric.texts === "equal"
+        ? work.stepBytes(1, nSequences * depth, null)
+        : work.stepBytes(nSequences, depth, load);
+      return bytes / nSequences;
+    }
     case "firstToken":
       return NaN;
   }

@@ -38,7 +38,7 @@ export async function sample(
     case "batch": {
       const prompts = Array.from(
         { length: metric.nSequences },
-        (_, i) => text(batchPrompt, 1000 * seed + i, vocabSize),
+        (_, i) => text(batchPrompt, 1000 * seed + (metric.texts === "equal" ? 0 : i), vocabSize),
       );
       return await togetherRate(
         prompts.map((prompt) => model.complete(prompt, { ...options, maxTokens: batchTokens + 1 })),

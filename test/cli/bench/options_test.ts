@@ -52,15 +52,16 @@ test("a wrong word of the bench is named, with what is needed", () => {
 });
 
 test("metrics are names with numbers, and anything else is refused by name", () => {
-  assert.deepEqual(parseMetrics("pp512, tg64@0,batch8,ttft1,cold"), [
+  assert.deepEqual(parseMetrics("pp512, tg64@0,batch8,equal4,ttft1,cold"), [
     { kind: "prefill", name: "pp512", nTokens: 512 },
     { kind: "decode", name: "tg64@0", nTokens: 64, depth: 0 },
-    { kind: "batch", name: "batch8", nSequences: 8 },
+    { kind: "batch", name: "batch8", nSequences: 8, texts: "different" },
+    { kind: "batch", name: "equal4", nSequences: 4, texts: "equal" },
     { kind: "firstToken", name: "ttft1", nTokens: 1 },
     { kind: "process", name: "cold" },
   ]);
   for (
-    const word of ["pp", "pp0", "pp5@1", "tg64", "tg@2", "tg0@2", "batch99999", "first", "rss2", "PP5", "-"]
+    const word of "pp pp0 pp5@1 tg64 tg@2 tg0@2 batch99999 equal equal4@1 first rss2 PP5 -".split(" ")
   ) {
     assert.throws(() => parseMetrics(word), (error: Error) => error.message.includes(`"${word}"`), word);
   }
@@ -73,6 +74,7 @@ test("each metric says its unit, which way is better, and the room that it takes
       ["tg64@2048", "tokens/s", true, 1, 2113],
       ["tg64@0", "tokens/s", true, 1, 66],
       ["batch4", "tokens/s", true, 4, 161],
+      ["equal4", "tokens/s", true, 4, 161],
       ["ttft128", "ms", false, 1, 129],
       ["cold", "s", false, 1, 64],
       ["rss", "GiB", false, 1, 64],
