@@ -238,7 +238,13 @@ test("when the Worker dies, everything pending and everything later fails", asyn
   const reply = engine.generate([0, 5], greedy(engine, { maxTokens: 1200 }));
   const rows = engine.logits(v2lite.prompts[0].tokens);
   assert.equal(workers.size, 1);
-  for (const worker of workers) void worker.terminate();
+  for (const worker of workers) {
+    void worker.terminate();
+    // Of a Worker of the web Deno tells only what it died of, and this one was asked to.
+    if (worker instanceof EventTarget && runtime.name === "deno") {
+      worker.dispatchEvent(new ErrorEvent("error", { message: "Uncaught RangeError: its stack is full" }));
+    }
+  }
   await assert.rejects(tokensOf(reply), DeviceError);
   await assert.rejects(rows, DeviceError);
   await assert.rejects(engine.stats(), DeviceError);
