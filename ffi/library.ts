@@ -3,11 +3,8 @@
  * built there. Its ABI version and the hash of its sources are asked for before any other call.
  * @module
  */
-import { accessSync, constants, existsSync, lstatSync, mkdirSync, mkdtempSync, readdirSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import process from "node:process";
 import { DeviceError } from "../src/errors.ts";
+import { architecture, exists, join, namesIn, node, platform, userId } from "../src/runtime.ts";
 import { isNotPermitted, type Library, openLibrary } from "./open.ts";
 import { readSources, type Sources } from "./sources.ts";
 import { abiVersion, handshakeSymbols, results, symbols } from "./symbols.ts";
@@ -29,10 +26,10 @@ export interface LibraryOptions {
 
 /** The library by its name; where the processor's features could not be read, any of these sources. */
 function existingIn(folder: string, name: string, { hash, sets, recipe }: Sources): string | null {
-  if (existsSync(join(folder, name))) return join(folder, name);
-  if (sets.length < (recipe.isa[process.arch] ?? []).length || !existsSync(folder)) return null;
-  const ofThese = `cpu-${hash.slice(0, 32)}-${process.platform}-${process.arch}-`;
-  const found = readdirSync(folder).find((each) => each.startsWith(ofThese));
+  if (exists(join(folder, name))) return join(folder, name);
+  if (sets.length < (recipe.isa[architecture] ?? []).length || !exists(folder)) return null;
+  const ofThese = `cpu-${hash.slice(0, 32)}-${platform}-${architecture}-`;
+  const found = namesIn(folder).find((each) => each.startsWith(ofThese));
   return found === undefined ? null : join(folder, found);
 }
 
@@ -43,18 +40,19 @@ function existingIn(folder: string, name: string, { hash, sets, recipe }: Source
  */
 export async function findLibrary(
   options: LibraryOptions = {},
-  sources: Sources = readSources(),
+  sources?: Sources,
 ): Promise<KernelLibrary> {
+  sources ??= await readSources();
   if (options.path) return openKernels(options.path, sources.hash);
   const compiler = options.compiler ?? null;
   const sets = sources.sets.map(({ name }) => name);
-  const key = [sources.hash.slice(0, 32), process.platform, process.arch, ...sets].join("-");
-  const suffix = process.platform === "win32" ? "dll" : process.platform === "darwin" ? "dylib" : "so";
+  const key = [sources.hash.slice(0, 32), platform, architecture, ...sets].join("-");
+  const suffix = platform === "win32" ? "dll" : platform === "darwin" ? "dylib" : "so";
   const name = `cpu-${key}.${suffix}`;
   const progress = options.progress ?? ((sentence: string) => console.error(sentence));
   const wanted = options.cacheFolder ?? privateTemporaryFolder();
   const cached = existingIn(wanted, name, sources) ?? join(wanted, name);
-  if (existsSync(cached)) {
+  if (exists(cached)) {
     try {
       return await openKernels(cached, sources.hash);
     } catch (error) {
@@ -63,7 +61,7 @@ export async function findLibrary(
     }
   }
   const path = join(writableFolder(wanted), name);
-  if (path === cached || !existsSync(path)) {
+  if (path === cached || !exists(path)) {
     const { buildLibrary } = await import("./build.ts");
     await buildLibrary(sources, path, compiler, progress);
   }
@@ -100,6 +98,7 @@ export async function openKernels(path: string, hash: string): Promise<KernelLib
  * @throws {DeviceError} no folder can be written
  */
 export function writableFolder(folder: string): string {
+  const { accessSync, constants, mkdirSync } = node.fs;
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     accessSync(folder, constants.W_OK);
@@ -114,14 +113,16 @@ export function writableFolder(folder: string): string {
  * @throws {DeviceError} no folder can be written
  */
 export function privateTemporaryFolder(): string {
-  const owner = process.getuid?.() ?? 0;
+  const { lstatSync, mkdirSync, mkdtempSync } = node.fs;
+  const { tmpdir } = node.os;
+  const owner = userId() ?? 0;
   const folder = join(tmpdir(), `hadal-${owner}`);
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     const found = lstatSync(folder);
     // Code is loaded from here: a folder that others may write to is not taken.
     if (
-      process.platform === "win32" ||
+      platform === "win32" ||
       (found.isDirectory() && found.uid === owner && (found.mode & 0o077) === 0)
     ) {
       return folder;

@@ -3,7 +3,7 @@
  * takes a compiler ten seconds and more. The library itself asks the processor again before it uses one.
  * @module
  */
-import { readFileSync } from "node:fs";
+import { readWhole } from "../src/runtime.ts";
 
 /** How the kernels are compiled for an instruction set. */
 export interface InstructionSet {
@@ -27,7 +27,7 @@ export function setsOfMachine(
 /** What Linux calls the features of the first processor; null elsewhere, and where that may not be read. */
 function processorFeatures(): ReadonlySet<string> | null {
   try {
-    const line = /^(?:flags|Features)\s*:(.*)$/m.exec(readFileSync("/proc/cpuinfo", "utf8"));
+    const line = /^(?:flags|Features)\s*:(.*)$/m.exec(new TextDecoder().decode(readWhole("/proc/cpuinfo")));
     return line && new Set(line[1].trim().split(/\s+/));
   } catch {
     return null;

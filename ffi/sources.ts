@@ -3,12 +3,8 @@
  * of what to compile. Their hash is built into the library and asked for before it is used.
  * @module
  */
-import { createHash } from "node:crypto";
-import { readdirSync, readFileSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
-import { fileURLToPath } from "node:url";
 import { DeviceError } from "../src/errors.ts";
+import { architecture, join, namesIn, pathOf, readWhole } from "../src/runtime.ts";
 import { type InstructionSet, setsOfMachine } from "./processor.ts";
 
 /** kernels/cpu/build.json. */
@@ -39,26 +35,28 @@ export interface Sources {
 }
 
 /**
- * Reads and hashes the sources: some twenty small files, a millisecond or two.
+ * Reads and hashes the sources: some eighty small files, a few milliseconds.
  * @param kernels folder that holds ops.h and cpu/; by default the one beside this module
  * @throws {DeviceError} when they are not there, as in a bundle
  */
-export function readSources(kernels: string | null = null): Sources {
+export async function readSources(kernels: string | null = null): Promise<Sources> {
   let root = "kernels";
   try {
-    root = kernels ?? fileURLToPath(new URL("../kernels/", import.meta.url));
+    root = kernels ?? pathOf(new URL("../kernels", import.meta.url));
     const folder = join(root, "cpu");
-    const names = readdirSync(folder).filter((name) => /\.(c|h|json)$/.test(name)).sort();
-    const hash = createHash("sha256");
+    const names = namesIn(folder).filter((name) => /\.(c|h|json)$/.test(name)).sort();
+    const pieces: Uint8Array<ArrayBuffer>[] = [];
     let recipe: Recipe | null = null;
     for (const name of ["../ops.h", ...names]) {
-      const content = readFileSync(join(folder, name));
+      const content = readWhole(name === "../ops.h" ? join(root, "ops.h") : join(folder, name));
       // Lengths keep the end of one file from passing for the start of the next.
-      hash.update(`${name} ${content.length}\n`).update(content);
-      if (name === "build.json") recipe = JSON.parse(content.toString());
+      pieces.push(new TextEncoder().encode(`${name} ${content.length}\n`), content);
+      if (name === "build.json") recipe = JSON.parse(new TextDecoder().decode(content));
     }
     if (recipe === null) throw new Error("build.json is missing");
-    return { folder, recipe, sets: setsOfMachine(recipe.isa[process.arch] ?? []), hash: hash.digest("hex") };
+    const hash = await crypto.subtle.digest("SHA-256", await new Blob(pieces).arrayBuffer());
+    const sets = setsOfMachine(recipe.isa[architecture] ?? []);
+    return { folder, recipe, sets, hash: new Uint8Array(hash).toHex() };
   } catch (error) {
     throw new DeviceError(`Cannot read the sources of the kernels in ${root}: ${(error as Error).message}`, {
       cause: error,

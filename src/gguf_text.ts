@@ -17,13 +17,13 @@ import { readTokenizer } from "./tokenizer_cache.ts";
  * @returns null for a model that knows token ids only
  * @throws {CheckpointError | UnsupportedError} for a tokenizer that cannot be used
  */
-export function readGgufText(path: string, cache: string | null): ModelText | null {
+export async function readGgufText(path: string, cache: string | null): Promise<ModelText | null> {
   const model = openGguf(path, "none"); // the Worker checks its tensors
   model.close();
   const files = ggufTokenizerFiles(model);
   if (files === null) return null;
   const tokenizerJson = new TextEncoder().encode(files.tokenizerJson);
-  const tokenizer = readTokenizer(tokenizerJson, files.configJson, path, cache);
+  const tokenizer = await readTokenizer(tokenizerJson, files.configJson, path, cache);
   const { addsBos } = readTokenizerConfig(files.configJson);
   return { tokenizer, addsBos, template: ChatTemplate.parse(files.configJson, tokenizer) };
 }

@@ -4,10 +4,8 @@
  * `CC` names the compiler where the library must be built.
  * @module
  */
-import { statSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
 import { type HubSource, parseHubSource } from "./checkpoint/hub/names.ts";
-import { readModelJson } from "./checkpoint/file.ts";
+import { readModelJson, statusOf } from "./checkpoint/file.ts";
 import { EngineClient } from "./engine/client.ts";
 import { type DraftKind, openDefaults, type OpenOptions } from "./engine/protocol.ts";
 import {
@@ -17,7 +15,7 @@ import {
   type SpeculationOption,
 } from "./engine/speculation_option.ts";
 import { CheckpointError, UnsupportedError } from "./errors.ts";
-import { type HubOptions, hubSettings } from "./hub_settings.ts";
+import type { HubOptions } from "./hub_settings.ts";
 import type { LanguageModel } from "./language_model.ts";
 import type { ModelText } from "./model_text.ts";
 import { parseGenerationConfig } from "./model/generation_config.ts";
@@ -35,7 +33,7 @@ import {
   whole,
 } from "./model/json_check.ts";
 import { packageFolder } from "./package/folder.ts";
-import { cacheDirectory, environment } from "./runtime.ts";
+import { basename, cacheDirectory, environment, join, resolve } from "./runtime.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
 /** Options of {@linkcode load}; each has a default that fits most uses. */
@@ -315,11 +313,11 @@ export async function folderOf(source: string, options: LoadOptions): Promise<st
       onProgress: (done, total) => onProgress?.({ stage: "download", done, total }),
     });
   }
-  const what = statSync(source, { throwIfNoEntry: false });
-  if (what?.isDirectory() || (what?.isFile() && source.endsWith(".gguf"))) return resolve(source);
+  const what = statusOf(source);
+  if (what?.isDirectory || (what?.isFile && source.endsWith(".gguf"))) return resolve(source);
   const works =
     'a folder with config.json and safetensors files works, a GGUF file, or "minnow", which is embedded';
-  if (what !== undefined) throw new CheckpointError(source, `it is a file; ${works}`);
+  if (what !== null) throw new CheckpointError(source, `it is a file; ${works}`);
   const onHub = parseHubSource(source);
   // "models/x.gguf" is a file that is not there, and no model of somebody called "models".
   const isFile = source.endsWith(".gguf") && !onHub?.gguf.startsWith("/");
@@ -332,6 +330,7 @@ async function folderFromHub(
   { hub = {}, signal, onProgress }: LoadOptions,
 ): Promise<string> {
   const { pull } = await import("./checkpoint/hub/pull.ts"); // most starts fetch nothing
+  const { hubSettings } = await import("./hub_settings.ts");
   const { folder, paths } = await pull(id, hubSettings(hub), {
     revision: hub.revision,
     patterns: { include: hub.include ?? [], exclude: [], gguf: wanted },

@@ -3,21 +3,16 @@
  * that they were made of. Whatever goes wrong there costs the time of reading that file, and nothing else.
  * @module
  */
-import { Buffer } from "node:buffer";
-import { createHash } from "node:crypto";
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
-import process from "node:process";
-import { crc32 } from "node:zlib";
 import { ModelFile } from "./checkpoint/file.ts";
+import { join, node, platform, statusAt, userId } from "./runtime.ts";
 import { Tokenizer } from "./text/tokenizer.ts";
 import { type ScannedTokenizer, scanTokenizerFile } from "./text/tokenizer_file.ts";
 import { packTokenizer, unpackTokenizer } from "./text/tokenizer_tables.ts";
 
 /** Smaller files are read as fast as their hash is found. */
 const leastBytes = 1 << 20;
-/** Of a checksum at the end: against a disk that errs. Who may write there could write anything else as well. */
-const sumBytes = 4;
+/** Of a hash at the end: against a disk that errs. Who may write there could write anything else as well. */
+const sumBytes = 32;
 /** Tokenizers that are kept, of some 7 MB each; then the oldest goes. */
 const mostKept = 8;
 
@@ -26,34 +21,35 @@ const mostKept = 8;
  * @param folder of hadal's cache, or null for none
  * @throws what `Tokenizer.parse` throws
  */
-export function readTokenizer(
-  json: Uint8Array,
+export async function readTokenizer(
+  json: Uint8Array<ArrayBuffer>,
   configJson: string | null,
   file: string,
   folder: string | null,
-): Tokenizer {
+): Promise<Tokenizer> {
   if (folder === null || json.length < leastBytes) return Tokenizer.parse(json, configJson, file);
   const kept = join(folder, "tokenizers");
-  const path = join(kept, `${createHash("sha256").update(json).digest("hex")}.bin`);
-  const known = readKept(path);
+  const path = join(kept, `${(await sumOf(json)).toHex()}.tables`);
+  const known = await readKept(path);
   if (known !== null) return Tokenizer.of(known, configJson, file);
   const scanned = scanTokenizerFile(json, file);
   const pieces = packTokenizer(scanned).map((piece) => piece.slice()); // of tables that change from here on
   const tokenizer = Tokenizer.of(scanned, configJson, file);
-  keep(kept, path, pieces);
+  await keep(kept, path, pieces);
   return tokenizer;
 }
 
-function readKept(path: string): ScannedTokenizer | null {
+async function readKept(path: string): Promise<ScannedTokenizer | null> {
   try {
-    const { uid, mode } = statSync(path);
+    const { uid, mode } = statusAt(path);
     // What others may write is not ours to trust. (Windows has neither number.)
-    if (process.getuid !== undefined && (uid !== process.getuid() || (mode & 0o022) !== 0)) return null;
+    if (platform !== "win32" && (uid === null || uid !== userId() || (mode! & 0o022) !== 0)) return null;
     const file = new ModelFile(path);
     try {
-      const bytes = file.read(0, file.sizeBytes); // no Buffer: its arrays grow, and lie where numbers may
+      const bytes = file.read(0, file.sizeBytes);
       const tables = bytes.subarray(0, Math.max(0, bytes.length - sumBytes));
-      return sumOf([tables]).equals(bytes.subarray(tables.length)) ? unpackTokenizer(tables) : null;
+      const sum = await sumOf(tables);
+      return sum.every((byte, i) => byte === bytes[tables.length + i]) ? unpackTokenizer(tables) : null;
     } finally {
       file.close();
     }
@@ -62,17 +58,19 @@ function readKept(path: string): ScannedTokenizer | null {
   }
 }
 
-function sumOf(pieces: readonly Uint8Array[]): Buffer {
-  const sum = Buffer.alloc(sumBytes);
-  sum.writeUInt32LE(pieces.reduce((sum, piece) => crc32(piece, sum), 0));
-  return sum;
+/** SHA-256, by the way that takes Deno least to load. */
+async function sumOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", bytes));
 }
 
-function keep(folder: string, path: string, pieces: readonly Uint8Array[]): void {
-  const unfinished = `${path}.${process.pid}`;
+async function keep(folder: string, path: string, pieces: Uint8Array<ArrayBuffer>[]): Promise<void> {
+  const { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } = node.fs;
+  const unfinished = `${path}.${crypto.randomUUID()}`;
   try {
+    const tables = new Uint8Array(await new Blob(pieces).arrayBuffer());
     mkdirSync(folder, { recursive: true, mode: 0o700 });
-    writeFileSync(unfinished, Buffer.concat([...pieces, sumOf(pieces)]), { mode: 0o600 });
+    writeFileSync(unfinished, tables, { mode: 0o600 });
+    writeFileSync(unfinished, await sumOf(tables), { flag: "a" });
     renameSync(unfinished, path);
     const ages = readdirSync(folder).map((name) => join(folder, name))
       .map((other) => ({ other, ms: statSync(other).mtimeMs })).sort((a, b) => b.ms - a.ms);

@@ -76,7 +76,7 @@ test("the tokenizer and its template come through GGUF as they were", async () =
       text(`${golden}v2lite`, "tokenizer_config.json"),
     );
     const ours = Tokenizer.parse(text(back, "tokenizer.json"), text(back, "tokenizer_config.json"));
-    const inGguf = readGgufText(gguf, null)!;
+    const inGguf = (await readGgufText(gguf, null))!;
     const sample = "<｜User｜>The 1234 hats, 龍龜!\n<｜end▁of▁sentence｜>";
     for (const special of [false, true]) {
       assert.deepEqual(ours.encode(sample, { special }), original.encode(sample, { special }));

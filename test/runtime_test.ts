@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { symlinkSync } from "node:fs";
-import { join } from "node:path";
+import { realpathSync, statSync, symlinkSync } from "node:fs";
+import path, { join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
+import fc from "fast-check";
 import * as runtime from "../src/runtime.ts";
 import { withFolder } from "./checkpoint/write_safetensors.ts";
 
@@ -82,11 +84,64 @@ test("without any permission Deno is not asked, and answers are not known", () =
   const { status, stdout, stderr } = program(
     `console.log(JSON.stringify([
       runtime.environment("HOME") ?? null, runtime.cacheDirectory(), runtime.availableMemory(), runtime.coreCount() >= 1,
-      runtime.commandLine(), runtime.homeDirectory(), runtime.freeDiskBytes("/"), runtime.machineName(),
+      runtime.commandLine(), runtime.homeDirectory(), runtime.freeDiskBytes("/"), runtime.machineName(), runtime.userId(),
     ]));`,
     { args: ["--no-check"] },
   );
-  assert.deepEqual(JSON.parse(stdout), [null, null, null, true, ["one", "--two"], null, null, ""]);
+  assert.deepEqual(JSON.parse(stdout), [null, null, null, true, ["one", "--two"], null, null, "", null]);
   assert.equal(stderr, "");
   assert.equal(status, 0);
+});
+
+/** Words that paths are made of, those with a meaning among them. */
+const pathText = fc.array(fc.constantFrom("a", "b.c", "..", ".", "", "...", "x y"), { maxLength: 5 })
+  .map((words) => words.join("/")).chain((path) => fc.constantFrom(path, `/${path}`));
+
+test("paths are put together as node:path does it", () => {
+  fc.assert(fc.property(pathText, pathText, (one, other) => {
+    assert.equal(runtime.join(one, other), path.join(one, other));
+    assert.equal(runtime.resolve(one), path.resolve(one));
+    assert.equal(runtime.basename(one), path.basename(one));
+    assert.equal(runtime.isAbsolute(one), path.isAbsolute(one));
+    const [folder, within] = [path.resolve("/", one), path.resolve("/", other)];
+    const isOutside = path.relative(folder, within).split(path.sep)[0] === "..";
+    assert.equal(runtime.isWithin(folder, within), !isOutside, `${folder} ${within}`);
+  }));
+  for (const name of ["a b", "100%", "ä"]) {
+    assert.equal(runtime.pathOf(pathToFileURL(path.resolve(name))), path.resolve(name));
+  }
+});
+
+test("files are what node:fs says they are", () => {
+  withFolder({ "a.txt": "0123456789" }, (folder) => {
+    const file = runtime.join(folder, "a.txt");
+    const { size, uid, mode } = statSync(file);
+    const isFile = { isFile: true, isDirectory: false, sizeBytes: size };
+    const owned = process.platform === "win32" ? { uid: null, mode: null } : { uid, mode };
+    assert.deepEqual({ ...runtime.statusAt(file) }, { ...isFile, ...owned });
+    assert.equal(runtime.statusAt(folder).isDirectory, true);
+    assert.deepEqual([runtime.exists(file), runtime.exists(`${file}x`)], [true, false]);
+    assert.deepEqual(runtime.namesIn(folder), ["a.txt"]);
+    assert.equal(runtime.realPath(folder), realpathSync(folder));
+    assert.equal(new TextDecoder().decode(runtime.readWhole(file)), "0123456789");
+    const open = runtime.openFile(file), bytes = new Uint8Array(4);
+    try {
+      assert.equal(open.sizeBytes, 10);
+      assert.deepEqual([open.readInto(bytes, 3), new TextDecoder().decode(bytes)], [4, "3456"]);
+      assert.deepEqual([open.readInto(bytes, 8), open.readInto(bytes, 10)], [2, 0]);
+    } finally {
+      open.close();
+    }
+    for (
+      const act of [runtime.statusAt, runtime.namesIn, runtime.realPath, runtime.readWhole, runtime.openFile]
+    ) {
+      assert.throws(() => act(`${file}x`), { code: "ENOENT" }, act.name);
+    }
+  });
+});
+
+test("system, processor and user are those of the process", () => {
+  assert.deepEqual([runtime.platform, runtime.architecture], [process.platform, process.arch]);
+  assert.equal(runtime.userId(), process.getuid?.() ?? null);
+  assert.equal(runtime.workingFolder(), process.cwd());
 });

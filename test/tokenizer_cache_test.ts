@@ -14,13 +14,13 @@ const scratch = mkdtempSync(join(tmpdir(), "hadal-tokenizers-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
 
 /** minnow's, with white space around it: only large files are kept. */
-const json = Buffer.from(
+const json = new TextEncoder().encode(
   readFileSync(new URL("../examples/minnow/tokenizer.json", import.meta.url), "utf8") + " ".repeat(1 << 20),
 );
 const plain = Tokenizer.parse(json);
 let nFolders = 0;
 const newFolder = () => join(scratch, `${nFolders++}`);
-const read = (folder: string | null, bytes: Uint8Array = json) =>
+const read = (folder: string | null, bytes: Uint8Array<ArrayBuffer> = json) =>
   readTokenizer(bytes, null, "tokenizer.json", folder);
 const kept = (folder: string) =>
   readdirSync(join(folder, "tokenizers")).map((n) => join(folder, "tokenizers", n));
@@ -38,29 +38,29 @@ function assertSame(tokenizer: Tokenizer): void {
   }
 }
 
-test("a tokenizer from the cache is the one from its file", () => {
+test("a tokenizer from the cache is the one from its file", async () => {
   const folder = newFolder();
-  assertSame(read(folder)); // makes it
+  assertSame(await read(folder)); // makes it
   const [path] = kept(folder);
   const made = statSync(path);
   if (process.platform !== "win32") assert.equal(made.mode & 0o777, 0o600);
-  assertSame(read(folder));
-  assertSame(read(folder));
+  assertSame(await read(folder));
+  assertSame(await read(folder));
   assert.deepEqual([kept(folder).length, statSync(path).mtimeMs], [1, made.mtimeMs]);
 });
 
-test("small files and machines without a cache folder do without", () => {
+test("small files and machines without a cache folder do without", async () => {
   const folder = newFolder();
-  assertSame(read(folder, json.subarray(0, json.length - (1 << 20))));
+  assertSame(await read(folder, json.subarray(0, json.length - (1 << 20))));
   assert.throws(() => statSync(folder), /ENOENT|No such file/);
-  assertSame(read(null));
+  assertSame(await read(null));
   writeFileSync(join(scratch, "file"), "");
-  assertSame(read(join(scratch, "file"))); // no folder can be made there
+  assertSame(await read(join(scratch, "file"))); // no folder can be made there
 });
 
-test("what is damaged, cut off, of another kind or writable by others is made anew", () => {
+test("what is damaged, cut off, of another kind or writable by others is made anew", async () => {
   const folder = newFolder();
-  read(folder);
+  await read(folder);
   const [path] = kept(folder);
   const whole = readFileSync(path);
   const other = Buffer.from(whole);
@@ -77,20 +77,22 @@ test("what is damaged, cut off, of another kind or writable by others is made an
     ]
   ) {
     writeFileSync(path, bytes);
-    assertSame(read(folder));
+    assertSame(await read(folder));
     assert.ok(!readFileSync(path).equals(bytes));
   }
   if (process.platform === "win32") return;
   chmodSync(path, 0o666);
-  assertSame(read(folder));
+  assertSame(await read(folder));
   assert.equal(statSync(path).mode & 0o777, 0o600);
 });
 
-test("another file is another tokenizer, one that is refused is not kept, and the oldest go", () => {
+test("another file is another tokenizer, one that is refused is not kept, and the oldest go", async () => {
   const folder = newFolder();
-  assert.throws(() => read(folder, Buffer.alloc(1 << 21, "{")), CheckpointError);
+  await assert.rejects(read(folder, new Uint8Array(1 << 21).fill(0x7b)), CheckpointError);
   assert.throws(() => kept(folder), /ENOENT|No such file/);
   const clean = readFileSync(new URL("../examples/minnow/tokenizer.json", import.meta.url), "utf8");
-  for (let n = 0; n < 10; n++) read(folder, Buffer.from(clean + " ".repeat((1 << 20) + n)));
+  for (let n = 0; n < 10; n++) {
+    await read(folder, new TextEncoder().encode(clean + " ".repeat((1 << 20) + n)));
+  }
   assert.equal(kept(folder).length, 8);
 });

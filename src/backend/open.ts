@@ -61,7 +61,7 @@ async function openCpu(options: BackendOptions): Promise<Backend> {
     cacheFolder: cacheDirectory(),
     ...options.build,
     path: options.library,
-  }, readSources(await packageFolder("kernels")));
+  }, await readSources(await packageFolder("kernels")));
   const threads = options.threads === "auto" ? Math.min(coreCount(), mostThreads) : options.threads;
   return openNative({ library, isa, threads, exact, arenaBytes, movableBytes });
 }

@@ -3,10 +3,9 @@
  * and every failure names the file.
  * @module
  */
-import { closeSync, fstatSync, openSync, readSync, realpathSync, type Stats, statSync } from "node:fs";
-import { isAbsolute, join, relative, sep } from "node:path";
 import { CheckpointError } from "../errors.ts";
 import { JsonSyntaxError, parseJson, shown } from "../json_scanner.ts";
+import { type FileStatus, isWithin, join, type OpenFile, openFile, realPath, statusAt } from "../runtime.ts";
 
 /** Bytes that can be read at any place: an open file, or memory. */
 export interface ByteSource {
@@ -23,16 +22,16 @@ export interface ByteSource {
 export class ModelFile implements ByteSource {
   readonly path: string;
   readonly sizeBytes: number;
-  #descriptor: number | null;
+  #file: OpenFile | null;
 
   /** @throws {CheckpointError} when there is no such file, or it is no regular one */
   constructor(path: string) {
     this.path = path;
     // Asked before opening: to open a named pipe is to wait for its other end, for ever.
-    if (statusOf(path)?.isFile() === false) throw new CheckpointError(path, "it is no regular file");
+    if (statusOf(path)?.isFile === false) throw new CheckpointError(path, "it is no regular file");
     try {
-      this.#descriptor = openSync(path, "r");
-      this.sizeBytes = fstatSync(this.#descriptor).size;
+      this.#file = openFile(path);
+      this.sizeBytes = this.#file.sizeBytes;
     } catch (error) {
       throw new CheckpointError(path, reasonOf(error));
     }
@@ -52,11 +51,11 @@ export class ModelFile implements ByteSource {
 
   /** Fills `bytes` from `offset` on. @throws {CheckpointError} when the file ends before */
   readInto(bytes: Uint8Array, offset: number): void {
-    if (this.#descriptor === null) throw new CheckpointError(this.path, "it has been closed");
+    if (this.#file === null) throw new CheckpointError(this.path, "it has been closed");
     for (let done = 0; done < bytes.length;) {
       let count: number;
       try {
-        count = readSync(this.#descriptor, bytes, done, bytes.length - done, offset + done);
+        count = this.#file.readInto(done === 0 ? bytes : bytes.subarray(done), offset + done);
       } catch (error) {
         throw new CheckpointError(this.path, reasonOf(error));
       }
@@ -71,8 +70,8 @@ export class ModelFile implements ByteSource {
   }
 
   close(): void {
-    if (this.#descriptor !== null) closeSync(this.#descriptor);
-    this.#descriptor = null;
+    this.#file?.close();
+    this.#file = null;
   }
 }
 
@@ -116,10 +115,8 @@ export function isPlainName(name: string): boolean {
 export function openModelFile(folder: string, name: string): ModelFile {
   const path = join(folder, name);
   if (!isPlainName(name)) throw new CheckpointError(folder, `${shown(name)} is no plain file name`);
-  const target = realPath(path);
-  const fromFolder = relative(realPath(folder), target);
-  const isOutside = isAbsolute(fromFolder) || fromFolder.split(sep)[0] === "..";
-  if (isOutside && !cacheBlob.test(target)) {
+  const target = withoutLinks(path);
+  if (!isWithin(withoutLinks(folder), target) && !cacheBlob.test(target)) {
     throw new CheckpointError(path, `it is a link that leads outside the folder, to ${target}`);
   }
   return new ModelFile(path);
@@ -132,7 +129,11 @@ const cacheBlob = /[\/\\]blobs[\/\\][0-9a-f]{40}(?:[0-9a-f]{24})?$/;
  * @returns the content of a file of a model folder, or null when there is none
  * @throws {CheckpointError} when it is longer than `limitBytes`
  */
-export function readModelBytes(folder: string, name: string, limitBytes: number): Uint8Array | null {
+export function readModelBytes(
+  folder: string,
+  name: string,
+  limitBytes: number,
+): Uint8Array<ArrayBuffer> | null {
   if (statusOf(join(folder, name)) === null) return null;
   const file = openModelFile(folder, name);
   try {
@@ -177,18 +178,18 @@ export function parseSettings(bytes: Uint8Array, path: string): unknown {
 }
 
 /** @returns what is at a path, links followed, or null when nothing is. @throws {CheckpointError} */
-export function statusOf(path: string): Stats | null {
+export function statusOf(path: string): FileStatus | null {
   try {
-    return statSync(path);
+    return statusAt(path);
   } catch (error) {
     if (isMissing(error)) return null;
     throw new CheckpointError(path, reasonOf(error));
   }
 }
 
-function realPath(path: string): string {
+function withoutLinks(path: string): string {
   try {
-    return realpathSync(path);
+    return realPath(path);
   } catch (error) {
     throw new CheckpointError(path, reasonOf(error));
   }

@@ -2,9 +2,8 @@
  * Names of GGUF files: one for a model, or parts called NAME-00001-of-00003.gguf in one folder.
  * @module
  */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
 import { CheckpointError } from "../errors.ts";
+import { join, namesIn } from "../runtime.ts";
 import { openModelFile, statusOf } from "./file.ts";
 
 /** More parts are no model that anyone has. */
@@ -42,8 +41,8 @@ const otherWeights = /\.(safetensors|bin|pt|pth|ckpt)$/;
 export function ggufFileOf(source: string): string | null {
   const status = statusOf(source);
   if (status === null) return null;
-  if (!status.isDirectory()) return source.endsWith(".gguf") ? source : null;
-  const names = readdirSync(source).sort();
+  if (!status.isDirectory) return source.endsWith(".gguf") ? source : null;
+  const names = namesIn(source).sort();
   if (names.some((name) => otherWeights.test(name))) return null;
   const models = names.filter((name) => name.endsWith(".gguf"))
     .filter((name) => (parsePartName(name)?.number ?? 1) === 1);

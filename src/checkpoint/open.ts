@@ -1,22 +1,10 @@
 /**
- * A folder as Hugging Face lays it out: config.json, and tensors in model.safetensors or in the
- * shards that model.safetensors.index.json lists; or, in older ones, in files of PyTorch.
+ * A model folder whoever wrote its weights: safetensors, or in older ones files of PyTorch.
  * @module
  */
-import { readdirSync } from "node:fs";
-import { join } from "node:path";
-import { CheckpointError } from "../errors.ts";
-import { checkedSum } from "../tensor/checked.ts";
-import type { Checkpoint, StoredTensor, Validation } from "./checkpoint.ts";
-import { type ModelFile, openModelFile, readModelBytes, readModelJson, statusOf } from "./file.ts";
-import { shown } from "../json_scanner.ts";
+import type { Checkpoint, Validation } from "./checkpoint.ts";
 import { openTorch, torchFileOf } from "./pickle/open.ts";
-import { readSafetensors } from "./safetensors.ts";
-import { mostIndexBytes, parseIndex } from "./shard_index.ts";
-import { checkValues } from "./validate.ts";
-
-/** Where the tensors are, or which file has which. */
-export const singleFile = "model.safetensors", indexFile = "model.safetensors.index.json";
+import { holdsSafetensors, lookInto, openSafetensors } from "./safetensors_folder.ts";
 
 /**
  * Opens a model folder: reads config.json and the headers of all shards.
@@ -30,94 +18,9 @@ export function openCheckpoint(
   validation: Validation = "basic",
   onProgress: (doneBytes: number, totalBytes: number) => void = () => {},
 ): Checkpoint {
-  const status = statusOf(folder);
-  if (status === null) throw new CheckpointError(folder, "there is no such folder");
-  if (!status.isDirectory()) {
-    throw new CheckpointError(folder, "it is a file, the folder of a model is needed");
-  }
-  const config = readModelJson(folder, "config.json");
-  if (config === undefined) throw new CheckpointError(folder, missing(folder, "no config.json"));
-
-  const names = readdirSync(folder);
-  if (!names.includes(singleFile) && !names.includes(indexFile)) {
-    const torchFile = torchFileOf(folder, names);
-    if (torchFile !== null) return openTorch(folder, torchFile, config, validation, onProgress);
-  }
-  // A folder with both is read as transformers reads it: the single file wins.
-  const shardOf = statusOf(join(folder, singleFile)) === null ? readIndex(folder) : null;
-  const shards = new Set(shardOf === null ? [singleFile] : shardOf.values());
-  const files = new Map<string, ModelFile>();
-  const close = () => files.forEach((file) => file.close());
-  try {
-    const tensors = new Map<string, StoredTensor>();
-    for (const shard of shards) {
-      const file = openShard(folder, shard);
-      files.set(file.path, file);
-      for (const tensor of readSafetensors(file, validation)) {
-        const other = tensors.get(tensor.name);
-        // Whichever was taken, the other's bytes may be what somebody checked.
-        if (other !== undefined) {
-          throw new CheckpointError(file.path, `tensor ${shown(tensor.name)} is also in ${other.file}`);
-        }
-        tensors.set(tensor.name, tensor);
-      }
-    }
-    if (shardOf !== null && validation !== "none") checkIndex(folder, shardOf, tensors);
-    if (validation === "full") checkValues(tensors.values(), files, onProgress);
-    return {
-      folder,
-      tensors,
-      config,
-      sizeBytes: checkedSum([...tensors.values()].map((tensor) => tensor.sizeBytes), folder),
-      read: ({ file, offset, sizeBytes }) => files.get(file)!.read(offset, sizeBytes),
-      close,
-    };
-  } catch (error) {
-    close();
-    throw error;
-  }
-}
-
-function readIndex(folder: string): Map<string, string> {
-  const bytes = readModelBytes(folder, indexFile, mostIndexBytes);
-  if (bytes === null) {
-    throw new CheckpointError(folder, missing(folder, `no weights, neither ${singleFile} nor ${indexFile}`));
-  }
-  return parseIndex(bytes, join(folder, indexFile), ".safetensors");
-}
-
-function openShard(folder: string, shard: string): ModelFile {
-  const path = join(folder, shard);
-  if (statusOf(path) === null) {
-    throw new CheckpointError(path, `there is no such file, ${indexFile} names it`);
-  }
-  return openModelFile(folder, shard);
-}
-
-/** An index that promises what its shards do not hold is another model's. */
-function checkIndex(
-  folder: string,
-  shardOf: ReadonlyMap<string, string>,
-  tensors: ReadonlyMap<string, StoredTensor>,
-): void {
-  for (const [name, shard] of shardOf) {
-    const file = tensors.get(name)?.file;
-    if (file !== join(folder, shard)) {
-      throw new CheckpointError(
-        join(folder, indexFile),
-        `tensor ${shown(name)} should be in ${shard}, it is in ${file ?? "no shard"}`,
-      );
-    }
-  }
-}
-
-/** Formats that people have instead, by the end of a file name. */
-const otherFormats = /\.(gguf|onnx|h5|msgpack|npz)$/;
-
-function missing(folder: string, what: string): string {
-  const other = readdirSync(folder).sort().find((name) => otherFormats.test(name));
-  const hint = other === undefined
-    ? ""
-    : `; it has ${other}, a format that is not supported yet: safetensors is`;
-  return `it holds ${what}${hint}`;
+  const found = lookInto(folder);
+  const torchFile = holdsSafetensors(found) ? null : torchFileOf(folder, found.names);
+  return torchFile === null
+    ? openSafetensors(found, validation, onProgress)
+    : openTorch(folder, torchFile, found.config, validation, onProgress);
 }

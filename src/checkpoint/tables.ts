@@ -8,7 +8,7 @@ import { CheckpointError } from "../errors.ts";
 import { shown } from "../json_scanner.ts";
 import type { StoredTensor } from "./checkpoint.ts";
 import { type ByteSource, mostSettingsBytes, openModelFile, parseSettings, readModelBytes } from "./file.ts";
-import { indexFile, singleFile } from "./open.ts";
+import { indexFile, singleFile } from "./safetensors_folder.ts";
 import { maxHeaderBytes, readSafetensors } from "./safetensors.ts";
 import { mostIndexBytes, parseIndex } from "./shard_index.ts";
 

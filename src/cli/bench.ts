@@ -2,11 +2,9 @@
  * `hadal bench`: how fast a model runs here, and what part of the machine that is.
  * @module
  */
-import process from "node:process";
 import { load } from "../load.ts";
 import { ownCommand } from "../runtime.ts";
 import { benchHelp, type BenchOptions, parseBenchArgs } from "./bench/options.ts";
-import { stopSignal } from "./stop_signal.ts";
 
 /** @throws {Error} in one sentence, why it cannot be done */
 export async function runBench(args: string[]): Promise<void> {
@@ -15,8 +13,9 @@ export async function runBench(args: string[]): Promise<void> {
   const { metrics } = options;
   if (metrics === null) return await sayOneToken(options);
 
-  const stop = stopSignal();
   // Not before they are needed: a fresh process that says one token is measured as a user's would be.
+  const { stopSignal } = await import("./stop_signal.ts");
+  const stop = stopSignal();
   const { runBench } = await import("./bench/run.ts");
   const { readRecords } = await import("./bench/record.ts");
   const { tableHead, tableRow } = await import("./bench/table.ts");

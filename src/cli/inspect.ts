@@ -11,7 +11,7 @@ import { ggufFileOf } from "../checkpoint/gguf_splits.ts";
 import { hubTables } from "../checkpoint/hub/hub_tables.ts";
 import { type HubSource, parseHubSource } from "../checkpoint/hub/names.ts";
 import { pull } from "../checkpoint/hub/pull.ts";
-import { indexFile, singleFile } from "../checkpoint/open.ts";
+import { indexFile, singleFile } from "../checkpoint/safetensors_folder.ts";
 import { openTorch, torchFileOf } from "../checkpoint/pickle/open.ts";
 import { folderTables, readTables } from "../checkpoint/tables.ts";
 import { CheckpointError, UnsupportedError } from "../errors.ts";

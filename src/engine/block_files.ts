@@ -29,17 +29,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
-import type { BlockFileCounts } from "./protocol.ts";
-
-/** Where there is no folder. */
-export const noBlockFiles: BlockFileCounts = {
-  writtenBlocks: 0,
-  readBlocks: 0,
-  rejectedFiles: 0,
-  errors: 0,
-  deletedFiles: 0,
-  bytes: 0,
-};
+import { type BlockFileCounts, noBlockFiles } from "./protocol.ts";
 
 const magic = new TextEncoder().encode("HADALKV1");
 const headBytes = 64, hashBytes = 32;

@@ -4,7 +4,7 @@
  */
 import { type Backend, blockTokens, type LatentCache } from "../backend/backend.ts";
 import { checkRequest } from "./check_request.ts";
-import { type CacheKind, readConversation, writeConversation } from "./conversation_file.ts";
+import type { CacheKind } from "./conversation_file.ts";
 import type { KvBlocks } from "./kv_blocks.ts";
 import { type Beginning, blockNames, type PrefixCache, rootName } from "./prefix_cache.ts";
 import type { FoundConversation } from "./protocol.ts";
@@ -21,6 +21,12 @@ export interface ConversationLimits {
   readonly prefixCache: boolean;
   readonly identity?: string;
 }
+
+/** Files of conversations, imported by whoever is asked for one. */
+export type ConversationFiles = Pick<
+  typeof import("./conversation_file.ts"),
+  "readConversation" | "writeConversation"
+>;
 
 /** Saves what the cache holds of conversations, and fills it again. */
 export class Conversations {
@@ -46,6 +52,7 @@ export class Conversations {
 
   /** @returns what the file holds now: fewer latents than tokens where the cache had to make room */
   save(
+    files: ConversationFiles,
     path: string,
     tokens: Int32Array,
     tenant: string,
@@ -63,7 +70,7 @@ export class Conversations {
         return bytes;
       });
       const head = { kind, tokens: [...tokens], nKept: nTokens, blockBytes: bytes.length, note };
-      writeConversation(path, head, copies);
+      files.writeConversation(path, head, copies);
     } finally {
       this.#blocks.release(held);
     }
@@ -71,9 +78,9 @@ export class Conversations {
   }
 
   /** Brings back what was saved, as far as there is room. */
-  restore(path: string, tenant: string, kind: CacheKind): FoundConversation {
+  restore(files: ConversationFiles, path: string, tenant: string, kind: CacheKind): FoundConversation {
     const { backend, config } = this.#model, cache = this.#cache;
-    return readConversation(path, kind, (head, next, check) => {
+    return files.readConversation(path, kind, (head, next, check) => {
       checkRequest(
         Int32Array.from(head.tokens),
         { kind: "keep" },

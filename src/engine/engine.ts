@@ -10,7 +10,6 @@ import { Background } from "./background.ts";
 import type { BlockFiles } from "./block_files.ts";
 import { type BlockDevice, BlockStore } from "./block_store.ts";
 import { checkRequest } from "./check_request.ts";
-import type { CacheKind } from "./conversation_file.ts";
 import { Conversations } from "./conversations.ts";
 import { Counters } from "./counters.ts";
 import type { DraftModel } from "./draft_model.ts";
@@ -233,20 +232,14 @@ export class Engine {
   }
 
   /** @returns what the file holds now: fewer latents than tokens where the cache had to make room */
-  saveConversation(
-    path: string,
-    tokens: Int32Array,
-    tenant: string,
-    kind: CacheKind,
-    note: unknown,
-  ): FoundConversation {
-    return this.#conversations.save(path, tokens, tenant, kind, note);
+  saveConversation(...what: Parameters<Conversations["save"]>): FoundConversation {
+    return this.#conversations.save(...what);
   }
 
   /** Brings back what was saved, as far as there is room. */
-  restoreConversation(path: string, tenant: string, kind: CacheKind): FoundConversation {
+  restoreConversation(...what: Parameters<Conversations["restore"]>): FoundConversation {
     this.#background.pause();
-    return this.#conversations.restore(path, tenant, kind);
+    return this.#conversations.restore(...what);
   }
 
   /** Puts all that is kept into files, where there is a folder for them. */

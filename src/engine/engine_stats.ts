@@ -2,11 +2,11 @@
  * What an engine says of itself.
  * @module
  */
-import { type BlockFiles, noBlockFiles } from "./block_files.ts";
+import type { BlockFiles } from "./block_files.ts";
 import type { Counters } from "./counters.ts";
 import type { KvBlocks } from "./kv_blocks.ts";
 import type { PrefixCache } from "./prefix_cache.ts";
-import type { EngineStats } from "./protocol.ts";
+import { type EngineStats, noBlockFiles } from "./protocol.ts";
 import { nRequests, type Scheduler } from "./scheduler.ts";
 import type { Shifting } from "./shifting.ts";
 import type { Speculation } from "./speculation.ts";

@@ -5,7 +5,6 @@
  */
 import type { BackendInfo, LatentCache } from "../backend/backend.ts";
 import { openBackend } from "../backend/open.ts";
-import { fingerprintOf } from "../checkpoint/fingerprint.ts";
 import { parseConfig } from "../model/config.ts";
 import { openLazily } from "../model/open_lazily.ts";
 import { countParameters } from "../model/parameters.ts";
@@ -15,7 +14,6 @@ import { availableMemory } from "../runtime.ts";
 import { checkedSum } from "../tensor/checked.ts";
 import type { WeightFormat } from "../tensor/dtype.ts";
 import { weightBytes as bytesOf } from "../tensor/packed_format.ts";
-import { BlockFiles } from "./block_files.ts";
 import type { CacheKind } from "./conversation_file.ts";
 import { Engine, type Report } from "./engine.ts";
 import { planMemory } from "./memory.ts";
@@ -34,7 +32,7 @@ export interface OpenEngine {
   /** Opens a model that guesses for this one. @throws {CheckpointError | UnsupportedError | MemoryError} */
   openDraft(folder: string): Promise<void>;
   /** What files of conversations must have been made with. */
-  cacheKind(): CacheKind;
+  cacheKind(): Promise<CacheKind>;
   /** Frees the device. */
   close(): void;
 }
@@ -85,21 +83,23 @@ export async function openEngine(
       const cache = network.createCache(plan.nBlocks, options.cacheDtype);
       const { maxSequences, maxQueue, chunkTokens, prefixCache } = options;
       const { contextLength, logitRows } = plan;
+      const fingerprint = async () =>
+        (await import("../checkpoint/fingerprint.ts")).fingerprintOf(checkpoint);
       const kept = options.cacheFolder === null || !prefixCache ? {} : {
-        files: new BlockFiles(
+        files: new (await import("./block_files.ts")).BlockFiles(
           options.cacheFolder,
           options.cacheFolderBytes,
           backend.blockBytes(cache),
           (sentence) => console.error(sentence),
         ),
-        identity: cacheIdentity(fingerprintOf(checkpoint).place, weightFormats, cache, backend.info),
+        identity: cacheIdentity((await fingerprint()).place, weightFormats, cache, backend.info),
       };
       const limits = { maxSequences, maxQueue, chunkTokens, contextLength, logitRows, prefixCache, ...kept };
       const engine = new Engine(network, cache, limits, report);
       return {
         engine,
-        cacheKind: () => ({
-          model: fingerprintOf(checkpoint).content,
+        cacheKind: async () => ({
+          model: (await fingerprint()).content,
           weights: JSON.stringify(weightFormats),
           cache: JSON.stringify([cache.dtype, cache.nLayers, cache.kvLoraRank, cache.qkRopeHeadDim]),
           computing: JSON.stringify([

@@ -9,10 +9,10 @@
  * or the time of an answer would tell one what another asked.
  * @module
  */
-import { createHash } from "node:crypto";
 import { blockTokens } from "../backend/backend.ts";
 import type { BlockStore } from "./block_store.ts";
 import type { KvBlocks } from "./kv_blocks.ts";
+import { sha256 } from "./sha256.ts";
 
 /** The names of the whole blocks of a prompt, in order. */
 export type BlockNames = readonly string[];
@@ -50,15 +50,14 @@ interface Kept {
  * @returns the name before the first block: who shares it may share blocks
  */
 export function rootName(tenant: string, withMtp = false, model = ""): string {
-  const hash = (text: string) => createHash("sha256").update(text).digest();
-  const root = createHash("sha256").update(hash(model)).update(hash(tenant));
-  return (withMtp ? root.update("mtp") : root).digest("base64");
+  const bytes = (text: string) => new TextEncoder().encode(text);
+  return sha256(sha256(bytes(model)), sha256(bytes(tenant)), bytes(withMtp ? "mtp" : "")).toBase64();
 }
 
 /** @returns the name of a block, or of its beginning, after `parent` */
 export function blockName(parent: string, tokens: Int32Array): string {
   const bytes = new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength);
-  return createHash("sha256").update(parent, "base64").update(bytes).digest("base64");
+  return sha256(Uint8Array.fromBase64(parent), bytes).toBase64();
 }
 
 /** @returns the names of `tokens`' whole blocks */

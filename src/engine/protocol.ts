@@ -250,6 +250,16 @@ export interface BlockFileCounts {
   readonly bytes: number;
 }
 
+/** Where there is no folder. */
+export const noBlockFiles: BlockFileCounts = {
+  writtenBlocks: 0,
+  readBlocks: 0,
+  rejectedFiles: 0,
+  errors: 0,
+  deletedFiles: 0,
+  bytes: 0,
+};
+
 /** High-water marks and counters since the model was opened. */
 export interface EngineStats {
   /** Those here now, and those that have ended or were never accepted, by how. */

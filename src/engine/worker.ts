@@ -97,7 +97,7 @@ async function handle(message: ToWorker): Promise<void> {
       );
     case "save":
     case "restore":
-      return conversation(message);
+      return prepare(conversation(message));
     case "cancel":
       return engine.cancel(message.id);
     case "stats":
@@ -134,13 +134,15 @@ async function draft(id: number, folder: string): Promise<void> {
   }
 }
 
-function conversation(message: ToWorker & { type: "save" | "restore" }): void {
+async function conversation(message: ToWorker & { type: "save" | "restore" }): Promise<void> {
   const { id, path, tenant } = message;
   const { engine, cacheKind } = opened!;
   try {
+    const files = await import("./conversation_file.ts");
+    const kind = await cacheKind();
     const found = message.type === "save"
-      ? engine.saveConversation(path, message.tokens, tenant, cacheKind(), message.note)
-      : engine.restoreConversation(path, tenant, cacheKind());
+      ? engine.saveConversation(files, path, message.tokens, tenant, kind, message.note)
+      : engine.restoreConversation(files, path, tenant, kind);
     post({ type: "conversation", id, found });
   } catch (error) {
     report.failed(id, error);

@@ -4,9 +4,8 @@
  * @module
  */
 import type { Checkpoint } from "../checkpoint/checkpoint.ts";
-import { readModelJson } from "../checkpoint/file.ts";
 import { ggufFileOf } from "../checkpoint/gguf_splits.ts";
-import { openCheckpoint } from "../checkpoint/open.ts";
+import { holdsSafetensors, lookInto, openSafetensors } from "../checkpoint/safetensors_folder.ts";
 import type { OpenModelOptions } from "./open_model.ts";
 
 /** Methods of quantization_config whose matrices lie in the files under the network's names. */
@@ -14,15 +13,16 @@ const plainMethods: readonly unknown[] = [undefined, "fp8", "hadal"];
 
 /** As `openModel`. @throws {CheckpointError | UnsupportedError} naming the file at fault */
 export async function openLazily(source: string, options: OpenModelOptions): Promise<Checkpoint> {
-  if (ggufFileOf(source) === null && plainMethods.includes(methodOf(source))) {
+  const folder = ggufFileOf(source) === null ? lookInto(source) : null;
+  if (folder !== null && holdsSafetensors(folder) && plainMethods.includes(methodOf(folder.config))) {
     const { validation, onProgress, widens = false } = options;
-    return { ...openCheckpoint(source, validation, onProgress), widens };
+    return { ...openSafetensors(folder, validation, onProgress), widens };
   }
   const { openModel } = await import("./open_model.ts");
   return openModel(source, options);
 }
 
-function methodOf(folder: string): unknown {
-  const config = readModelJson(folder, "config.json") as { quantization_config?: unknown } | null | undefined;
-  return (config?.quantization_config as { quant_method?: unknown } | null | undefined)?.quant_method;
+function methodOf(config: unknown): unknown {
+  const { quantization_config } = config as { quantization_config?: { quant_method?: unknown } | null } ?? {};
+  return quantization_config?.quant_method;
 }

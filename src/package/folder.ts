@@ -3,7 +3,7 @@
  * beside the modules, unless these were imported from a server, as from JSR: then they are fetched once.
  * @module
  */
-import { fileURLToPath } from "node:url";
+import { pathOf } from "../runtime.ts";
 import type { FetchOptions } from "./fetch_folder.ts";
 import type { manifest } from "./manifest.ts";
 
@@ -16,7 +16,7 @@ export type PackageFolder = keyof typeof manifest;
  */
 export async function packageFolder(name: PackageFolder, options: FetchOptions = {}): Promise<string> {
   const url = new URL(`../../${name}/`, import.meta.url);
-  if (url.protocol === "file:") return fileURLToPath(url).replace(/[\\/]$/, "");
+  if (url.protocol === "file:") return pathOf(url).replace(/[\\/]$/, "");
   const { fetchFolder } = await import("./fetch_folder.ts");
   const { manifest: files } = await import("./manifest.ts");
   return await fetchFolder(url, files[name], options);

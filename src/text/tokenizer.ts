@@ -2,7 +2,6 @@
  * Text to token ids and back: byte-level BPE as DeepSeek's `tokenizer.json` files describe it.
  * @module
  */
-import { Buffer } from "node:buffer";
 import { CheckpointError } from "../errors.ts";
 import { AddedTokenFinder } from "./added_tokens.ts";
 import { BytePairEncoder } from "./bpe.ts";

@@ -22,18 +22,18 @@ async function withTiny(source: string, body: (folder: string) => Promise<void>)
 
 test("the hash changes with a source, and with nothing else", () =>
   withTiny(handshakeSource(1), async (folder) => {
-    const first = readSources(folder).hash;
+    const first = (await readSources(folder)).hash;
     assert.match(first, /^[0-9a-f]{64}$/);
     writeFileSync(join(folder, "cpu", "README.md"), "words");
-    assert.equal(readSources(folder).hash, first);
+    assert.equal((await readSources(folder)).hash, first);
     appendFileSync(join(folder, "cpu", "tiny.c"), "\n");
-    assert.notEqual(readSources(folder).hash, first);
+    assert.notEqual((await readSources(folder)).hash, first);
     await Promise.resolve();
   }));
 
 test("a library carries the hash of its sources", () =>
   withTiny(handshakeSource(7), async (folder) => {
-    const sources = readSources(folder);
+    const sources = await readSources(folder);
     const said: string[] = [];
     await buildLibrary(sources, join(folder, "a.so"), null, (sentence) => said.push(sentence));
     assert.equal(said.length, 1);
@@ -49,7 +49,7 @@ test("two builds at once both succeed and leave nothing but the library", () =>
   withTiny(handshakeSource(1), async (folder) => {
     const out = join(folder, "out");
     mkdirSync(out);
-    const sources = readSources(folder);
+    const sources = await readSources(folder);
     const build = () => buildLibrary(sources, join(out, "a.so"), null, () => {});
     await Promise.all([build(), build()]);
     assert.deepEqual(readdirSync(out), ["a.so"]);
@@ -60,18 +60,26 @@ test("a source that does not compile gives the compiler's words and leaves nothi
   withTiny("int abi_version(void) { return no_such_name; }\n", async (folder) => {
     const out = join(folder, "out");
     mkdirSync(out);
-    await assert.rejects(buildLibrary(readSources(folder), join(out, "a.so"), null, () => {}), (error) => {
-      assert.ok(error instanceof DeviceError);
-      assert.match(error.message, /tiny\.c.*no_such_name/);
-      return true;
-    });
+    await assert.rejects(
+      buildLibrary(await readSources(folder), join(out, "a.so"), null, () => {}),
+      (error) => {
+        assert.ok(error instanceof DeviceError);
+        assert.match(error.message, /tiny\.c.*no_such_name/);
+        return true;
+      },
+    );
     assert.deepEqual(readdirSync(out), []);
   }));
 
 test("a compiler that is missing is passed over for the next", () =>
   withTiny(handshakeSource(1), async (folder) => {
     const said: string[] = [];
-    await buildLibrary(readSources(folder), join(folder, "a.so"), "no-such-cc -m64", (s) => said.push(s));
+    await buildLibrary(
+      await readSources(folder),
+      join(folder, "a.so"),
+      "no-such-cc -m64",
+      (s) => said.push(s),
+    );
     assert.ok(existsSync(join(folder, "a.so")));
     assert.doesNotMatch(said[0], /no-such-cc/);
   }));
@@ -82,7 +90,7 @@ test("without any C compiler the error says what was looked for and what to do",
     process.env.PATH = folder;
     try {
       await assert.rejects(
-        buildLibrary(readSources(folder), join(folder, "a.so"), "my-cc", () => {}),
+        buildLibrary(await readSources(folder), join(folder, "a.so"), "my-cc", () => {}),
         (error) => {
           assert.ok(error instanceof DeviceError);
           for (
@@ -99,8 +107,8 @@ test("without any C compiler the error says what was looked for and what to do",
     }
   }));
 
-test("a folder without sources is a DeviceError that names it", () => {
-  assert.throws(() => readSources("/no/such/folder"), (error) => {
+test("a folder without sources is a DeviceError that names it", async () => {
+  await assert.rejects(readSources("/no/such/folder"), (error) => {
     assert.ok(error instanceof DeviceError);
     assert.match(error.message, /\/no\/such\/folder/);
     return true;

@@ -26,7 +26,7 @@ async function withSources(
   const said: string[] = [];
   const find = async (path: string | null, cacheFolder: string) => {
     const progress = (sentence: string) => said.push(sentence);
-    const library = await findLibrary({ path, cacheFolder, progress }, readSources(tiny.folder));
+    const library = await findLibrary({ path, cacheFolder, progress }, await readSources(tiny.folder));
     assert.equal(library.calls.isa_best(), 5);
     assert.equal(library.calls.step_mark(1), 5);
     library.close();

@@ -15,8 +15,8 @@ const other = tinyKernels(handshakeSource(abiVersion + 41));
 const library = join(tiny.folder, "library.so");
 const otherLibrary = join(other.folder, "library.so");
 before(async () => {
-  await buildLibrary(readSources(tiny.folder), library, null, () => {});
-  await buildLibrary(readSources(other.folder), otherLibrary, null, () => {});
+  await buildLibrary(await readSources(tiny.folder), library, null, () => {});
+  await buildLibrary(await readSources(other.folder), otherLibrary, null, () => {});
 });
 after(() => {
   tiny.remove();
@@ -77,16 +77,19 @@ test("a missing function is named", async () => {
 
 test("a library of another ABI version is refused before its other functions are looked for", async () => {
   await assert.rejects(
-    openKernels(otherLibrary, readSources(other.folder).hash),
+    openKernels(otherLibrary, (await readSources(other.folder)).hash),
     refusal(new RegExp(`ABI version is ${abiVersion + 41}, ${abiVersion} is needed`)),
   );
 });
 
 test("a library of other sources is refused, naming both hashes", async () => {
-  const hash = readSources(tiny.folder).hash;
+  const hash = (await readSources(tiny.folder)).hash;
   await assert.rejects(openKernels(library, "00ff"), refusal(new RegExp(`${hash}, 00ff is needed`)));
 });
 
 test("a library that passes the handshake but lacks the kernels is refused", async () => {
-  await assert.rejects(openKernels(library, readSources(tiny.folder).hash), refusal(/lacks the function/));
+  await assert.rejects(
+    openKernels(library, (await readSources(tiny.folder)).hash),
+    refusal(/lacks the function/),
+  );
 });

@@ -3,7 +3,7 @@ import { test } from "node:test";
 import { setsOfMachine } from "../../ffi/processor.ts";
 import { readSources } from "../../ffi/sources.ts";
 
-const { recipe, sets } = readSources();
+const { recipe, sets } = await readSources();
 
 test("a library is compiled for the instruction sets that the processor has", () => {
   const names = (...features: string[]) =>

@@ -40,7 +40,7 @@ export async function whyMissing(checker: Checker, folder: string): Promise<stri
 export async function buildFor(checker: Checker, isas: readonly string[], parent: string): Promise<Built> {
   const folder = join(parent, checker.name);
   mkdirSync(folder);
-  const { folder: kernels, recipe, hash } = readSources();
+  const { folder: kernels, recipe, hash } = await readSources();
   const sets = recipe.isa[process.arch].filter(({ name }) => isas.includes(name));
   writeFileSync(join(folder, "calls.h"), callsOf(declared));
   const jobs = [
@@ -52,7 +52,7 @@ export async function buildFor(checker: Checker, isas: readonly string[], parent
   ];
   const compiled = sets.map(({ name }) => `-DHAS_${name}`);
   const flags = [
-    ...flagsOf(checker),
+    ...await flagsOf(checker),
     ...compiled,
     `-iquote${kernels}`,
     `-D${recipe.hashDefine}=${hash}`,
@@ -72,7 +72,7 @@ export async function buildFor(checker: Checker, isas: readonly string[], parent
 export async function programOf({ checker, folder, objects }: Built, source: string): Promise<string[]> {
   const program = join(folder, source.replace(/\.c$/, ""));
   await compile([
-    ...flagsOf(checker),
+    ...await flagsOf(checker),
     `-I${folder}`,
     join(here, source),
     ...objects,
@@ -84,8 +84,8 @@ export async function programOf({ checker, folder, objects }: Built, source: str
   return [...checker.command, program];
 }
 
-function flagsOf({ flags }: Checker): string[] {
-  const { recipe } = readSources();
+async function flagsOf({ flags }: Checker): Promise<string[]> {
+  const { recipe } = await readSources();
   // -O1 and no more lines than messages need: twice as fast to compile.
   const optimised = recipe.flags.filter((flag) => !/^-O|^-fvisibility/.test(flag));
   return [...optimised, "-O1", "-g1", "-pthread", ...flags];

@@ -27,7 +27,7 @@ interface Processor {
 }
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const { folder: kernels, recipe } = readSources();
+const { folder: kernels, recipe } = await readSources();
 
 /** What emulated.h stands in for. */
 const emulatedFlag = /^-m(?=avx512|avxvnni)/;

@@ -32,7 +32,7 @@ const onProgress = ({ stage }: { stage: string }) => stages.add(stage);
 const model = await load("minnow", { backend: "reference", onProgress });
 const { text } = await model.chat([{ role: "user", content: "Hi" }], { maxTokens: 3, temperature: 0 });
 const answer = await openaiHandler(model)(new Request("http://localhost/v1/models"));
-const kernels = readSources(await packageFolder("kernels")).hash;
+const kernels = (await readSources(await packageFolder("kernels"))).hash;
 console.log(JSON.stringify({
   name: model.info.name, text, stages: [...stages], served: (await answer.json()).data[0].id, kernels,
 }));
@@ -57,7 +57,7 @@ test("Deno runs it from a server, which is asked for files once; Bun imports not
         name: "minnow",
         stages: ["download", "checkpoint", "backend", "weights"],
         served: "minnow",
-        kernels: readSources().hash,
+        kernels: (await readSources()).hash,
       });
       const isFile = (path: string) => !path.endsWith(".ts");
       assert(asked.some(isFile));

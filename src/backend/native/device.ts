@@ -2,9 +2,9 @@
  * A device of a kernel library: its handle, its memory, and the one place where a status is looked at.
  * @module
  */
-import { statSync } from "node:fs";
 import type { KernelLibrary } from "../../../ffi/library.ts";
 import { CheckpointError, DeviceError, UnsupportedError } from "../../errors.ts";
+import { statusAt } from "../../runtime.ts";
 import type { Tensor } from "../backend.ts";
 
 /** What every object of the library is on this side. */
@@ -107,7 +107,7 @@ export class NativeDevice {
 
 function sizeOf(file: string): number {
   try {
-    return statSync(file).size;
+    return statusAt(file).sizeBytes;
   } catch (error) {
     throw new CheckpointError(file, (error as Error).message);
   }

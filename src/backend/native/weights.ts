@@ -2,7 +2,7 @@
  * Weights of a kernel library: used as they lie in their mapped files, or repacked.
  * @module
  */
-import { statSync } from "node:fs";
+import { statusOf } from "../../checkpoint/file.ts";
 import { CheckpointError, UnsupportedError } from "../../errors.ts";
 import type { WeightFormat } from "../../tensor/dtype.ts";
 import { checkedProduct } from "../../tensor/checked.ts";
@@ -97,7 +97,7 @@ function mapped(device: NativeDevice, stored: StoredMatrix, format: number): num
 
 /** @throws {CheckpointError} a file that held these bytes when its header was read, and does not any more */
 function checkLength({ name, file, offset, sizeBytes }: StoredMatrix): void {
-  const heldBytes = statSync(file, { throwIfNoEntry: false })?.size ?? 0;
+  const heldBytes = statusOf(file)?.sizeBytes ?? 0;
   if (heldBytes >= offset + sizeBytes) return;
   throw new CheckpointError(
     file,

@@ -21,7 +21,7 @@ export async function openMeter(isa: string, threads: number): Promise<LimitMete
     path: environment("HADAL_CPU_LIBRARY") ?? null,
     cacheFolder: cacheDirectory(),
     compiler: environment("CC") ?? null,
-  }, readSources(await packageFolder("kernels")));
+  }, await readSources(await packageFolder("kernels")));
   const wanted = Math.max(leastBytes, timesCache * lastCacheBytes());
   const most = (availableMemory() ?? Infinity) / 4;
   return new LimitMeter({ library, isa, threads, bufferBytes: Math.floor(Math.min(wanted, most)) });
