@@ -1,16 +1,21 @@
 /**
- * What does the server add to the engine? The same prompts through the library and through HTTP on loopback,
- * by turns: time a token of several streams at once, and time to the first token of one. The clients read in
- * a Worker, so that their work is not the server's. What they and the loopback take of the time to the first token
- * shows with a socket that passes bytes to the library and its tokens back, and knows no HTTP.
+ * What does the server add to the engine? The same prompts through the library and through HTTP on loopback:
+ * time a token of several streams at once, and time to the first token of one. Both ways take turns closely, as
+ * A B B A, and what is told is the median over the rounds of what one adds to the other, and between which figures
+ * it lies with a certainty of 95 %; beside it the processor time of the thread that serves. The clients read in
+ * a Worker, so that their work is not the server's, from plain sockets: what they and the loopback take of the
+ * time to the first token shows with a socket that passes bytes to the library and its tokens back, and knows no
+ * HTTP.
  *
- *     deno run -A bench/server.ts [--model FOLDER] [--streams 8] [--tokens 128] [--rounds 9] [--threads N]
+ *     deno run -A bench/server.ts [--model FOLDER] [--streams 8] [--tokens 128] [--rounds 15] [--threads N]
  *     bun bench/server.ts …
  * @module
  */
 import { Buffer } from "node:buffer";
 import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { type AddressInfo, connect, createServer } from "node:net";
+import process from "node:process";
 import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
@@ -28,14 +33,25 @@ interface Times {
   readonly first: number;
   readonly all: number;
 }
+/** The same, and what it took of the processor. */
+interface Taken extends Times {
+  /** Milliseconds of the thread that serves; NaN where no system tells. */
+  readonly spent: number;
+}
 
 /** Requests after which a server that has just started runs as it will from then on. */
 const warmUps = 200;
+
+/** Requests for a single token in a round, each way. */
+const nSingles = 10;
 
 /** Where a chunked body ends. */
 const lastChunk = Buffer.from("0\r\n\r\n");
 
 const messages = [{ role: "user" as const, content: "Tell me a story about a fox and a lamp." }];
+
+/** Where Linux tells how long this thread has computed: the first of its figures, in ns. */
+const schedule = `/proc/self/task/${process.pid}/schedstat`;
 
 if (isMainThread) await measure();
 else parentPort!.on("message", async (work: Work) => parentPort!.postMessage(await throughHttp(work)));
@@ -46,7 +62,7 @@ async function measure(): Promise<void> {
       model: { type: "string", default: "minnow" },
       streams: { type: "string", default: "8" },
       tokens: { type: "string", default: "128" },
-      rounds: { type: "string", default: "9" },
+      rounds: { type: "string", default: "15" },
       threads: { type: "string" },
     },
   });
@@ -69,47 +85,75 @@ async function measure(): Promise<void> {
   const http = (nStreams: number, nTokens: number) => through({ url, speaksHttp: true, nStreams, nTokens });
   const socket = () => through({ url: bare.url, speaksHttp: false, nStreams: 1, nTokens: 1 });
 
-  const perToken = { library: [] as number[], http: [] as number[] };
-  const first = { library: [] as number[], socket: [] as number[], http: [] as number[] };
   for (let i = 0; i < warmUps; i++) await http(1, 1);
-  for (let round = -1; round < nRounds; round++) { // the first warms up
-    const streamed = {
-      library: await inProcess(model, nStreams, nTokens),
-      http: await http(nStreams, nTokens),
-    };
-    // One token: the time to the first is the time of all.
+  await inProcess(model, nStreams, nTokens);
+  await http(nStreams, nTokens);
+  const streams: Record<"library" | "http", Taken>[] = [];
+  const singles: Record<"library" | "socket" | "http", number>[] = [];
+  for (let round = 0; round < nRounds; round++) {
+    streams.push(
+      await turns({
+        library: () => inProcess(model, nStreams, nTokens),
+        http: () => http(nStreams, nTokens),
+      }),
+    );
     const single = { library: [] as number[], socket: [] as number[], http: [] as number[] };
-    for (let i = 0; i < 10; i++) {
-      single.library.push((await inProcess(model, 1, 1)).first);
-      single.socket.push((await socket()).first);
-      single.http.push((await http(1, 1)).first);
+    for (let i = 0; i < nSingles / 2; i++) {
+      const ways = { library: () => inProcess(model, 1, 1), socket, http: () => http(1, 1) };
+      const taken = await turns(ways);
+      for (const way of ["library", "socket", "http"] as const) single[way].push(taken[way].first);
     }
-    if (round < 0) continue;
-    for (const way of ["library", "http"] as const) perToken[way].push(streamed[way].all / nTokens);
-    for (const way of ["library", "socket", "http"] as const) first[way].push(median(single[way]));
+    const { library, socket: ofSocket, http: ofHttp } = single;
+    singles.push({ library: median(library), socket: median(ofSocket), http: median(ofHttp) });
   }
+
   for (const [way, name] of [["library", "library"], ["http", "HTTP"]] as const) {
-    const [typical, best] = [median(perToken[way]), Math.min(...perToken[way])];
+    const perToken = streams.map((round) => round[way].all / nTokens);
+    const spent = streams.map((round) => 1000 * round[way].spent / nTokens / nStreams);
+    const first = singles.map((round) => round[way]);
     console.log(
-      `${name.padEnd(7)} ${typical.toFixed(3)} ms a token at ${nStreams} streams (${
-        best.toFixed(3)
-      } at best), ` +
-        `first token after ${median(first[way]).toFixed(2)} ms`,
+      `${name.padEnd(7)} ${
+        inFigures(perToken, 3, "ms a step")
+      } of ${nStreams} streams, of which the thread ` +
+        `that serves computes ${median(spent).toFixed(1)} µs a token; ${
+          inFigures(first, 2, "ms")
+        } to the first`,
     );
   }
-  const ratio = median(perToken.http.map((time, i) => time / perToken.library[i] - 1));
-  const later = median(first.http.map((time, i) => time - first.library[i]));
-  const ofClient = median(first.socket.map((time, i) => time - first.library[i]));
-  console.log(
-    `The server adds ${(100 * ratio).toFixed(1)} % to a token and ${
-      later.toFixed(2)
-    } ms to the first, of which ` +
-      `a client takes ${ofClient.toFixed(2)} ms at a bare socket (medians of ${nRounds} rounds)`,
-  );
+  const added = streams.map(({ library, http }) => 100 * (http.all / library.all - 1));
+  const later = singles.map(({ library, http }) => http - library);
+  const ofClient = singles.map(({ library, socket }) => socket - library);
+  console.log(`The server adds ${inFigures(added, 1, "%")} to a token,`);
+  console.log(`${inFigures(later, 2, "ms")} to the first, of which`);
+  console.log(`${inFigures(ofClient, 2, "ms")} are a client's at a bare socket (${nRounds} rounds)`);
   bare.close();
   stop.abort();
   await serving;
   await clients.terminate();
+}
+
+/** Each way twice, there and back: what changes steadily meanwhile falls upon all of them alike. */
+async function turns<Way extends string>(
+  ways: Record<Way, () => Promise<Times>>,
+): Promise<Record<Way, Taken>> {
+  const there = Object.keys(ways) as Way[];
+  const found = {} as Record<Way, Taken>;
+  for (const way of [...there, ...there.toReversed()]) {
+    const before = spentMs();
+    const { first, all } = await ways[way]();
+    const spent = spentMs() - before;
+    const other = found[way] ?? { first, all, spent };
+    found[way] = {
+      first: (first + other.first) / 2,
+      all: (all + other.all) / 2,
+      spent: (spent + other.spent) / 2,
+    };
+  }
+  return found;
+}
+
+function spentMs(): number {
+  return existsSync(schedule) ? Number(readFileSync(schedule, "utf8").split(" ")[0]) / 1e6 : NaN;
 }
 
 async function inProcess(model: LanguageModel, nStreams: number, nTokens: number): Promise<Times> {
@@ -178,5 +222,13 @@ async function throughHttp({ url, speaksHttp, nStreams, nTokens }: Work): Promis
 
 function median(values: readonly number[]): number {
   const sorted = [...values].sort((a, b) => a - b);
-  return sorted[sorted.length >> 1];
+  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
+}
+
+/** A median, and the two values that it lies between with a certainty of 95 %, whatever the distribution. */
+function inFigures(values: readonly number[], digits: number, unit: string): string {
+  const sorted = [...values].sort((a, b) => a - b), n = sorted.length;
+  const at = Math.max(0, Math.floor((n - 1.96 * Math.sqrt(n)) / 2));
+  const [low, high] = [sorted[at], sorted[n - 1 - at]].map((value) => value.toFixed(digits));
+  return `${median(values).toFixed(digits)} ${unit} (${low} to ${high})`;
 }
