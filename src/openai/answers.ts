@@ -30,7 +30,12 @@ const usage = z.object({
 
 const frame = { id: z.string(), created: seconds, model: z.string(), system_fingerprint: z.string() };
 
-const tokenLogprob = { token: z.string(), logprob: z.number(), bytes: z.array(z.int().min(0).max(255)) };
+/** Fields of a token with its log-probability. */
+export const tokenLogprob = {
+  token: z.string(),
+  logprob: z.number(),
+  bytes: z.array(z.int().min(0).max(255)),
+};
 const chatLogprobs = z.object({
   content: z.array(z.object({ ...tokenLogprob, top_logprobs: z.array(z.object(tokenLogprob)) })),
   refusal: z.null(),

@@ -3,15 +3,17 @@
  * @module
  */
 import { z } from "zod";
+import { tokenLogprob } from "./answers.ts";
 
 const count = z.int().min(0);
 const status = z.literal(["in_progress", "completed", "incomplete"]);
 
+const logprobs = z.array(z.object({ ...tokenLogprob, top_logprobs: z.array(z.object(tokenLogprob)) }));
 const outputText = z.object({
   type: z.literal("output_text"),
   text: z.string(),
   annotations: z.array(z.unknown()).max(0),
-  logprobs: z.array(z.unknown()).max(0),
+  logprobs,
 });
 const item = z.discriminatedUnion("type", [
   z.object({
@@ -72,7 +74,6 @@ export const responseAnswer = z.looseObject({
 const event = <T extends z.ZodRawShape>(type: string | string[], shape: T) =>
   z.object({ type: z.literal([type].flat()), sequence_number: count, ...shape });
 const at = { item_id: z.string(), output_index: count };
-const logprobs = z.array(z.unknown()).max(0);
 
 /** One event of the same, streamed. */
 export const responseEvent = z.union([

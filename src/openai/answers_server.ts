@@ -12,6 +12,7 @@ export const tokenizeAnswer = z.object({
   count,
   max_model_len: count,
   pieces: z.array(z.string()).optional(),
+  token_strs: z.array(z.string()).optional(),
 });
 
 /** POST /detokenize */

@@ -12,7 +12,8 @@ import type { Client } from "./access.ts";
 import type { CallMemory } from "./call_memory.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
-import { noItems, optional, sampled } from "./requests.ts";
+import { noItems, notYet, optional } from "./field_types.ts";
+import { sampled } from "./requests.ts";
 
 const textBlock = z.object({
   type: z.literal("text", 'only blocks of type "text" are read yet'),
@@ -46,6 +47,16 @@ const toolChoice = z.object({
   disable_parallel_tool_use: optional(z.boolean()),
 });
 
+const outputFormat = z.object({
+  type: z.literal("json_schema", 'the type is "json_schema"'),
+  schema: z.record(z.string(), z.unknown()),
+});
+/** What is to be left out of a conversation; clients ask for this one, which leaves out nothing. */
+const edit = z.object({
+  type: z.literal("clear_thinking_20251015", "no edits of the context are supported yet"),
+  keep: z.literal("all", "no edits of the context are supported yet"),
+});
+
 const prompt = {
   model: optional(z.string()),
   messages: z.array(z.object({
@@ -56,15 +67,20 @@ const prompt = {
   tools: optional(z.array(tool)),
   tool_choice: optional(toolChoice),
   mcp_servers: noItems,
+  thinking: optional(z.object({
+    type: z.literal(["enabled", "disabled", "adaptive"]),
+    display: notYet("summarized"), // "omitted" would leave it out
+  })),
+  output_config: optional(z.object({
+    format: optional(outputFormat),
+    effort: optional(z.literal(["low", "medium", "high", "xhigh", "max"])),
+  })),
+  output_format: optional(outputFormat), // where it stood before
+  context_management: optional(z.object({ edits: optional(z.array(edit)) })),
 };
 
 /** POST /v1/messages/count_tokens */
 export const countRequest = z.object(prompt);
-
-const outputFormat = z.object({
-  type: z.literal("json_schema", 'the type is "json_schema"'),
-  schema: z.record(z.string(), z.unknown()),
-});
 
 /** POST /v1/messages */
 export const messagesRequest = z.object({
@@ -75,9 +91,7 @@ export const messagesRequest = z.object({
   temperature: sampled("temperature"),
   top_k: sampled("topK"),
   top_p: sampled("topP"),
-  output_config: optional(z.object({ format: optional(outputFormat) })),
-  output_format: optional(outputFormat), // where it stood before
-  thinking: optional(z.object({ type: z.literal(["enabled", "disabled", "adaptive"]) })),
+  container: notYet(),
 });
 
 type MessagesRequest = z.output<typeof messagesRequest>;
@@ -260,7 +274,8 @@ function messagesOf(
 }
 
 function promptOptions(body: z.output<typeof countRequest>): ChatOptions {
-  const { tools, tool_choice: choice } = body;
+  const { tools, tool_choice: choice, output_config } = body;
+  const effort = output_config?.effort;
   const choices = {
     auto: "auto",
     any: "required",
@@ -273,6 +288,8 @@ function promptOptions(body: z.output<typeof countRequest>): ChatOptions {
     )),
     toolChoice: choice && choices[choice.type],
     parallelToolCalls: choice?.disable_parallel_tool_use ? false : undefined,
+    thinking: body.thinking && body.thinking.type !== "disabled",
+    reasoningEffort: effort === "high" ? undefined : effort, // as without the word
     continueFinalMessage: continuesIn(body),
   };
 }
@@ -285,7 +302,6 @@ function continuesIn({ messages }: z.output<typeof countRequest>): boolean {
 function optionsOf(body: MessagesRequest): ChatOptions {
   return {
     ...promptOptions(body),
-    thinking: body.thinking?.type === "disabled" ? undefined : body.thinking && true,
     jsonSchema: (body.output_config?.format ?? body.output_format)?.schema,
     maxTokens: body.max_tokens,
     stop: body.stop_sequences,

@@ -5,8 +5,8 @@
 import { z } from "zod";
 import type { BeamOptions } from "../engine/beam_options.ts";
 import { RequestError } from "../errors.ts";
+import { optional } from "./field_types.ts";
 
-const optional = <T extends z.ZodType>(type: T) => type.nullish().transform((value) => value ?? undefined);
 const earlyStopping = optional(
   z.union([z.boolean(), z.literal("never")], 'true, false or "never" is needed'),
 );

@@ -10,6 +10,7 @@ import { eventStream } from "./event_stream.ts";
 import { type Frame, usageOf } from "./frame.ts";
 import { chatOptions, type ChatRequest, messagesOf } from "./requests.ts";
 import { promptLogprobs } from "./text_logprobs.ts";
+import { logprobsOutside, tokenLogprobs } from "./token_logprobs.ts";
 
 /** Answers a checked request. The client may go away, which ends the reply. */
 export async function chatCompletion(
@@ -19,7 +20,7 @@ export async function chatCompletion(
   client: Client,
 ): Promise<Response> {
   const reply = model.chat(messagesOf(body.messages), { ...chatOptions(body), ...client });
-  const showsReasoning = body.include_reasoning !== false;
+  const showsReasoning = body.include_reasoning !== false && body.reasoning?.exclude !== true;
   if (body.stream) {
     const chunks = chunksOf(
       reply,
@@ -29,7 +30,7 @@ export async function chatCompletion(
     );
     return eventStream(chunks, () => reply.cancel());
   }
-  const shown = showsReasoning || !body.logprobs ? null : await logprobsOfAnswers(reply);
+  const shown = showsReasoning || !body.logprobs ? null : await logprobsOutside(["reasoning"], reply);
   const whole = await reply;
   const choices = whole.choices.map((choice, index) => ({
     index,
@@ -46,15 +47,6 @@ export async function chatCompletion(
   }));
   const ofPrompt = whole.promptLogprobs ? { prompt_logprobs: promptLogprobs(whole.promptLogprobs) } : {};
   return Response.json({ ...frame, object: "chat.completion", choices, usage: usageOf(whole), ...ofPrompt });
-}
-
-/** What a stream tells of a reply whose thoughts are not shown, by choice: theirs would spell them. */
-async function logprobsOfAnswers(reply: ChatReply): Promise<Map<number, TokenLogprob[]>> {
-  const found = new Map<number, TokenLogprob[]>();
-  for await (const { type, choice, logprobs = [] } of reply) {
-    if (type !== "reasoning") found.set(choice, (found.get(choice) ?? []).concat(logprobs));
-  }
-  return found;
 }
 
 /** As JSON: role first, then pieces as they are written, then why each choice ended, then usage if asked for. */
@@ -116,14 +108,5 @@ function finishOf({ finishReason }: Choice): string {
 }
 
 function logprobsOf(logprobs: readonly TokenLogprob[] | undefined): object | null {
-  if (logprobs === undefined) return null;
-  const entry = (one: Omit<TokenLogprob, "top">) => ({
-    token: one.text,
-    logprob: one.logprob,
-    bytes: one.bytes,
-  });
-  return {
-    content: logprobs.map((one) => ({ ...entry(one), top_logprobs: one.top.map(entry) })),
-    refusal: null,
-  };
+  return logprobs === undefined ? null : { content: tokenLogprobs(logprobs), refusal: null };
 }

@@ -6,7 +6,8 @@ import { z } from "zod";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Client } from "./access.ts";
-import { optional, promptList, promptsOf } from "./requests.ts";
+import { notYet, optional } from "./field_types.ts";
+import { promptList, promptsOf } from "./requests.ts";
 
 /** The fields of a request. */
 export const embeddingsRequest = z.object({
@@ -14,6 +15,10 @@ export const embeddingsRequest = z.object({
   input: promptList,
   encoding_format: optional(z.literal(["float", "base64"], '"float" or "base64" is needed')),
   dimensions: optional(z.int()),
+  truncate_prompt_tokens: notYet(),
+  add_special_tokens: notYet(true),
+  normalize: notYet(true),
+  embd_normalize: notYet(2), // llama-server's word for it: by the Euclidean norm
 });
 
 const mostInputs = 2048;

@@ -12,11 +12,9 @@ import { RequestError } from "../errors.ts";
 import type { ChatOptions, GenerateOptions } from "../generate_options.ts";
 import type { Message } from "../messages.ts";
 import { beamFields, beamOptions } from "./beam_fields.ts";
+import { noItems, notYet, notYetFields, optional } from "./field_types.ts";
 import { grammarFields, grammarOptions, responseFormat } from "./structured.ts";
 
-/** Null means the default, as in the API. */
-export const optional = <T extends z.ZodType>(type: T) =>
-  type.nullish().transform((value) => value ?? undefined);
 const flag = optional(z.boolean());
 
 /** A number of the sampler, which also checks its range: here the range is only told. */
@@ -29,21 +27,10 @@ export const sampled = (name: keyof typeof ranges) => {
 /** The id of a token; how many there are the model says. */
 export const tokenId = z.int().meta({ minimum: 0 });
 
-/** A field that changes the answer in a way that hadal cannot do yet: only values that ask for nothing pass. */
-export const notYet = (...asksNothing: unknown[]) =>
-  optional(
-    z.unknown().refine((value) => asksNothing.includes(value), "it is not supported yet")
-      .meta({
-        ...(asksNothing.length > 0 ? { enum: asksNothing } : { not: {} }),
-        description: "Not supported yet",
-      }),
-  );
-export const noItems = optional(z.array(z.unknown()).max(0, "it is not supported yet"));
-
 const common = {
   model: optional(z.string()),
   stream: flag,
-  stream_options: optional(z.object({ include_usage: flag })),
+  stream_options: optional(z.object({ include_usage: flag, continuous_usage_stats: notYet(false) })),
   max_tokens: sampled("maxTokens"),
   n_predict: optional(z.int().min(-1, "a whole number from -1 is needed")), // llama-server's word for it
   min_tokens: sampled("minTokens"),
@@ -86,23 +73,9 @@ const common = {
     ),
   ),
   cache_salt: optional(z.string().max(256)),
-  allowed_token_ids: notYet(),
-  bad_words: noItems,
-  include_stop_str_in_output: notYet(false),
-  skip_special_tokens: notYet(true),
-  truncate_prompt_tokens: notYet(),
-  prompt_embeds: notYet(),
-  lora: noItems,
-  mirostat: notYet(0),
-  dry_multiplier: notYet(0),
-  xtc_probability: notYet(0),
-  dynatemp_range: notYet(0),
-  top_n_sigma: notYet(0, -1),
-  tfs_z: notYet(1),
-  logits_processors: noItems,
-  guided_whitespace_pattern: notYet(),
-  stop_regex: noItems,
-  return_tokens_as_token_ids: notYet(false),
+  ...notYetFields,
+  repeat_last_n: optional(z.int().min(-1, "a whole number from -1 is needed")), // llama-server's
+  n_keep: optional(z.int().min(0, "a whole number from 0 is needed")), // its word for keep_tokens
 };
 
 const textPart = z.object({
@@ -123,6 +96,8 @@ const message = z.discriminatedUnion("role", [
       function: z.object({ name: z.string(), arguments: z.string() }),
     }))),
     function_call: notYet(),
+    audio: notYet(),
+    refusal: notYet(),
     prefix: flag, // the reply continues this message, as with continue_final_message
   }),
   z.object({ role: z.literal("tool"), content, tool_call_id: optional(z.string()) }),
@@ -164,11 +139,19 @@ export const promptFields = {
     ),
   ),
   reasoning_effort: optional(effort),
-  reasoning: optional(z.object({ effort: optional(effort) })), // as other APIs nest it
+  reasoning: optional(z.object({ // as other APIs nest it
+    effort: optional(effort),
+    enabled: flag,
+    exclude: flag,
+    max_tokens: notYet(),
+  })),
   thinking: optional(z.object({ type: z.literal(["enabled", "disabled"]) })), // DeepSeek's own API
   continue_final_message: flag,
   add_generation_prompt: flag, // vLLM's clients say no to it with the one above, as they must there
   documents: noItems,
+  parse_tool_calls: notYet(true),
+  thinking_forced_open: notYet(false),
+  reasoning_in_content: notYet(false),
 };
 
 /** POST /v1/chat/completions */
@@ -190,6 +173,10 @@ export const chatRequest = z.object({
     z.literal(["auto", "deepseek"], 'only "deepseek" is supported: a field of its own'),
   ),
   reasoning_budget: notYet(-1),
+  reasoning_budget_tokens: notYet(-1),
+  separate_reasoning: notYet(true),
+  echo: notYet(false),
+  add_special_tokens: notYet(false), // the template has them
   thinking_token_budget: notYet(),
 });
 
@@ -209,6 +196,7 @@ export const completionRequest = z.object({
   logprobs: sampled("topLogprobs"),
   echo: flag,
   suffix: notYet(""),
+  add_special_tokens: notYet(true),
   max_tokens: optional(z.int().meta({ minimum: 0, maximum: ranges.maxTokens.most })), // 0 tells of the prompt alone
 });
 
@@ -266,7 +254,8 @@ export function promptOptions(body: PromptRequest): ChatOptions {
   return {
     tools: body.tools,
     toolChoice: body.tool_choice,
-    thinking: thinking ?? enable_thinking ?? (body.thinking && body.thinking.type === "enabled"),
+    thinking: thinking ?? enable_thinking ?? (body.thinking && body.thinking.type === "enabled") ??
+      body.reasoning?.enabled,
     reasoningEffort: body.reasoning_effort ?? body.reasoning?.effort,
     continueFinalMessage: continuesOf(body),
     templateVariables,
@@ -318,7 +307,17 @@ function promptLogprobsOf(
   throw new RequestError(`Cannot use prompt_logprobs: ${problem}`, { param: "prompt_logprobs" });
 }
 
+/** @throws {RequestError} for penalties of the last tokens alone: here they look at all */
+function checkPenalized(body: ChatRequest | CompletionRequest): void {
+  const { repeat_last_n: nLast = -1, frequency_penalty, presence_penalty } = body;
+  const repetition = body.repetition_penalty ?? body.repeat_penalty;
+  if (nLast === -1 || ((repetition ?? 1) === 1 && !frequency_penalty && !presence_penalty)) return;
+  const problem = `${nLast} found, penalties look at all tokens: -1 is needed`;
+  throw new RequestError(`Cannot use repeat_last_n: ${problem}`, { param: "repeat_last_n" });
+}
+
 function commonOptions(body: ChatRequest | CompletionRequest): GenerateOptions {
+  checkPenalized(body);
   return {
     minTokens: body.min_tokens,
     temperature: body.temperature,
@@ -337,7 +336,7 @@ function commonOptions(body: ChatRequest | CompletionRequest): GenerateOptions {
     ...beamOptions(body),
     ignoreEos: body.ignore_eos,
     contextOverflow: body.context_overflow,
-    keepTokens: body.keep_tokens,
+    keepTokens: body.keep_tokens ?? (body.context_overflow === "shift" ? body.n_keep : undefined),
     speculative: body.speculative,
   };
 }

@@ -3,7 +3,7 @@
  * @module
  */
 import { z } from "zod";
-import type { ChatReply, ReplyPart, WholeReply } from "../chat_reply.ts";
+import type { ChatReply, ReplyPart, TokenLogprob, WholeReply } from "../chat_reply.ts";
 import type { ChatOptions } from "../generate_options.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Message } from "../messages.ts";
@@ -11,8 +11,10 @@ import type { ToolCall } from "../text/chat_message.ts";
 import type { Client } from "./access.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
-import { effort, notYet, optional, sampled } from "./requests.ts";
+import { noItems, notYet, optional } from "./field_types.ts";
+import { effort, sampled } from "./requests.ts";
 import { formatOptions, textFormat } from "./structured.ts";
+import { logprobsOutside, tokenLogprobs } from "./token_logprobs.ts";
 
 const textPart = z.object({
   type: z.literal(["input_text", "output_text", "text"], "only text is read"),
@@ -51,7 +53,7 @@ const toolChoice = z.union([
   z.object({ type: z.literal("function"), name: z.string() }),
 ], '"none", "auto", "required" or a function by name is needed');
 
-/** What a client may ask to see beside the output; all else that it may name is there, or is nothing here. */
+/** What a client may ask to see beside the output; all else that it may name is of tools that are not here. */
 const logprobsOfText = "message.output_text.logprobs";
 
 /** POST /v1/responses */
@@ -78,13 +80,9 @@ export const responsesRequest = z.object({
   conversation: notYet(),
   prompt: notYet(),
   background: notYet(false),
-  top_logprobs: notYet(0),
-  include: optional(
-    z.array(
-      z.string().refine((each) => each !== logprobsOfText, `"${logprobsOfText}" is not supported yet`)
-        .meta({ not: { const: logprobsOfText } }),
-    ),
-  ),
+  top_logprobs: sampled("topLogprobs"),
+  include: optional(z.array(z.string())),
+  context_management: noItems,
   truncation: optional(z.literal(["auto", "disabled"], '"auto" or "disabled" is needed')),
 });
 
@@ -104,8 +102,10 @@ export async function response(
     const form = typedEvents((thrown) => ({ type: "error", ...apiError(thrown).body.error }));
     return eventStream(numbered(eventsOf(reply, frame)), () => reply.cancel(), { form });
   }
+  // Of the text alone: thoughts and calls have no place for them.
+  const logprobs = wantsLogprobs(body) ? await logprobsOutside(["reasoning", "toolCall"], reply) : null;
   const whole = await reply;
-  return Response.json(wholeResponse(frame, whole, itemsOf(whole)));
+  return Response.json(wholeResponse(frame, whole, itemsOf(whole, logprobs?.get(0))));
 }
 
 /** The fields of a response that is being written. */
@@ -153,18 +153,26 @@ const callOf = (
   arguments: json,
 });
 
-const outputText = (text: string) => ({ type: "output_text", text, annotations: [], logprobs: [] });
+const outputText = (text: string, logprobs: readonly TokenLogprob[]) => (
+  { type: "output_text", text, annotations: [], logprobs: tokenLogprobs(logprobs) }
+);
 const reasoningText = (text: string) => ({ type: "reasoning_text", text });
 
 /** What the reply thought, what it says, or a call. */
-function itemOf({ type, id, text, call }: Item, isDone: boolean): object {
+function itemOf({ type, id, text, call, logprobs }: Item, isDone: boolean): object {
   if (call !== undefined) return callOf(id, call, isDone ? text : "", isDone);
   const status = isDone ? "completed" : "in_progress";
   if (type === "reasoning") {
     const content = isDone ? [reasoningText(text)] : [];
     return { id, type: "reasoning", status, summary: [], content };
   }
-  return { id, type: "message", status, role: "assistant", content: isDone ? [outputText(text)] : [] };
+  return {
+    id,
+    type: "message",
+    status,
+    role: "assistant",
+    content: isDone ? [outputText(text, logprobs)] : [],
+  };
 }
 
 /** A piece of the output: what the reply thought, what it says, or a call of a tool. */
@@ -172,24 +180,24 @@ interface Item {
   readonly type: ReplyPart["type"];
   readonly id: string;
   text: string;
+  /** Of a text's tokens, where they were asked for. */
+  readonly logprobs: TokenLogprob[];
   readonly call?: { readonly id: string; readonly name: string };
 }
 
 const prefixes = { reasoning: "rs", text: "msg", toolCall: "fc" } as const;
 
-const itemFrom = ({ type, text, call }: Omit<Item, "id">): Item => ({
-  type,
-  id: idOf(prefixes[type]),
-  text,
-  call,
-});
+const itemFrom = (
+  { type, text, call }: Pick<Item, "type" | "text" | "call">,
+  logprobs: TokenLogprob[] = [],
+): Item => ({ type, id: idOf(prefixes[type]), text, call, logprobs });
 
 /** The output of a reply that was not streamed. */
-function itemsOf({ reasoning, text, toolCalls }: WholeReply): Item[] {
+function itemsOf({ reasoning, text, toolCalls }: WholeReply, logprobs: TokenLogprob[] | undefined): Item[] {
   const isSilent = text === "" && toolCalls.length > 0;
   return [
     ...(reasoning === "" ? [] : [itemFrom({ type: "reasoning", text: reasoning })]),
-    ...(isSilent ? [] : [itemFrom({ type: "text", text })]),
+    ...(isSilent ? [] : [itemFrom({ type: "text", text }, logprobs)]),
     ...toolCalls.map(({ id, function: { name, arguments: json } }) =>
       itemFrom({ type: "toolCall", text: json, call: { id, name } })
     ),
@@ -227,7 +235,9 @@ async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object[
   let index: number | null = null; // of the reply's calls
   function* eventsOfPart(part: ReplyPart): Generator<object> {
     let item = items.at(-1);
-    if (part.text === "" && item !== undefined && part.call === undefined) return;
+    const { logprobs = [] } = part.type === "text" ? part : {};
+    const isOfText = item?.type === "text" && logprobs.length > 0;
+    if (part.text === "" && item !== undefined && part.call === undefined && !isOfText) return;
     if (item?.type !== part.type || (part.call !== undefined && part.call.index !== index)) {
       if (item !== undefined) yield* endItem(item, items.length - 1);
       index = part.call?.index ?? null;
@@ -235,9 +245,10 @@ async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object[
       yield* beginItem(item, items.length - 1);
     }
     item.text += part.text;
-    if (part.text === "") return;
+    item.logprobs.push(...logprobs);
+    if (part.text === "" && logprobs.length === 0) return;
     const at = { item_id: item.id, output_index: items.length - 1 };
-    yield { type: deltas[item.type], ...at, ...contentOf(item), delta: part.text };
+    yield { type: deltas[item.type], ...at, ...contentOf(item, logprobs), delta: part.text };
   }
   for await (const parts of batches) yield parts.flatMap((part) => [...eventsOfPart(part)]);
   const last = items.at(-1);
@@ -259,24 +270,26 @@ const deltas = {
 } as const;
 
 /** Where in an item a piece belongs; arguments are an item's only content. */
-const contentOf = ({ type }: Item) =>
-  type === "toolCall" ? {} : type === "text" ? { content_index: 0, logprobs: [] } : { content_index: 0 };
+const contentOf = ({ type }: Item, logprobs: readonly TokenLogprob[]) => ({
+  ...(type === "toolCall" ? {} : { content_index: 0 }),
+  ...(type === "text" ? { logprobs: tokenLogprobs(logprobs) } : {}),
+});
 
 function* beginItem(item: Item, index: number): Generator<object> {
   yield { type: "response.output_item.added", output_index: index, item: itemOf(item, false) };
   if (item.type === "toolCall") return; // its arguments are no part of a content
   const at = { item_id: item.id, output_index: index, content_index: 0 };
-  const part = item.type === "reasoning" ? reasoningText("") : outputText("");
+  const part = item.type === "reasoning" ? reasoningText("") : outputText("", []);
   yield { type: "response.content_part.added", ...at, part };
 }
 
 function* endItem(item: Item, index: number): Generator<object> {
-  const { type, id, text, call } = item, at = { item_id: id, output_index: index };
+  const { type, id, text, call, logprobs } = item, at = { item_id: id, output_index: index };
   if (type === "text") {
-    yield { type: "response.output_text.done", ...at, ...contentOf(item), text };
-    yield { type: "response.content_part.done", ...at, content_index: 0, part: outputText(text) };
+    yield { type: "response.output_text.done", ...at, ...contentOf(item, logprobs), text };
+    yield { type: "response.content_part.done", ...at, content_index: 0, part: outputText(text, logprobs) };
   } else if (type === "reasoning") {
-    yield { type: "response.reasoning_text.done", ...at, ...contentOf(item), text };
+    yield { type: "response.reasoning_text.done", ...at, ...contentOf(item, []), text };
     yield { type: "response.content_part.done", ...at, content_index: 0, part: reasoningText(text) };
   } else {
     yield { type: "response.function_call_arguments.done", ...at, name: call!.name, arguments: text };
@@ -313,6 +326,11 @@ function messagesOf({ input, instructions }: ResponsesRequest): Message[] {
   return messages;
 }
 
+/** Rivals of a token are told beside it, so that whoever asks for them asks for both. */
+function wantsLogprobs({ include, top_logprobs: nTop = 0 }: ResponsesRequest): boolean {
+  return nTop > 0 || include?.includes(logprobsOfText) === true;
+}
+
 function optionsOf(body: ResponsesRequest): ChatOptions {
   const { tool_choice: choice, reasoning } = body;
   return {
@@ -327,5 +345,7 @@ function optionsOf(body: ResponsesRequest): ChatOptions {
     parallelToolCalls: body.parallel_tool_calls,
     contextOverflow: body.truncation === "auto" ? "shift" : undefined,
     reasoningEffort: reasoning?.effort,
+    logprobs: wantsLogprobs(body),
+    topLogprobs: wantsLogprobs(body) ? body.top_logprobs : undefined,
   };
 }

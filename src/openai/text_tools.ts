@@ -5,7 +5,8 @@
 import { z } from "zod";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../language_model.ts";
-import { messagesOf, optional, promptFields, promptOptions, tokenId } from "./requests.ts";
+import { optional } from "./field_types.ts";
+import { messagesOf, promptFields, promptOptions, tokenId } from "./requests.ts";
 
 const flag = optional(z.boolean());
 
@@ -23,29 +24,39 @@ export const tokenizeRequest = z.object({
   parse_special: flag,
   /** Tell the bytes of each token as well. */
   with_pieces: flag,
+  /** The same, as vLLM names it. */
+  return_token_strs: flag,
 });
 
 /** Token ids of a text or of a chat's prompt. */
 export function tokenize(model: LanguageModel, body: z.output<typeof tokenizeRequest>): Response {
   const { tokenizer, info } = model;
   const ids = [...idsOf(model, body)];
-  const pieces = body.with_pieces ? { pieces: ids.map((id) => tokenizer.tokenText(id)) } : {};
-  return Response.json({ tokens: ids, count: ids.length, max_model_len: info.contextLength, ...pieces });
+  const texts = (isAsked: boolean | undefined) =>
+    isAsked ? ids.map((id) => tokenizer.tokenText(id)) : undefined;
+  return Response.json({
+    tokens: ids,
+    count: ids.length,
+    max_model_len: info.contextLength,
+    pieces: texts(body.with_pieces), // left out where it is undefined
+    token_strs: texts(body.return_token_strs),
+  });
 }
 
 function idsOf(model: LanguageModel, body: z.output<typeof tokenizeRequest>): readonly number[] {
   const { messages } = body;
+  const { tokenizer } = model;
+  const begins = body.add_special ?? body.add_special_tokens ?? false;
+  const begun = (ids: readonly number[]) =>
+    begins && tokenizer.bosId !== null ? [tokenizer.bosId, ...ids] : ids;
   if (messages !== undefined) {
-    return model.renderChat(messagesOf(messages), promptOptions({ ...body, messages })).tokens;
+    return begun(model.renderChat(messagesOf(messages), promptOptions({ ...body, messages })).tokens);
   }
   const text = body.content ?? body.prompt;
   if (text === undefined) {
     throw new RequestError("Cannot tokenize: content or messages are needed", { param: "content" });
   }
-  const { tokenizer } = model;
-  const ids = tokenizer.encode(text, { special: body.parse_special ?? true });
-  const begins = body.add_special ?? body.add_special_tokens ?? false;
-  return begins && tokenizer.bosId !== null ? [tokenizer.bosId, ...ids] : ids;
+  return begun(tokenizer.encode(text, { special: body.parse_special ?? true }));
 }
 
 /** POST /detokenize */

@@ -48,12 +48,63 @@ test("fields that would change the answer are refused by name while they are not
     guided_whitespace_pattern: " ",
     stop_regex: ["x"],
     return_tokens_as_token_ids: true,
+    samplers: ["top_k"],
+    adaptive_target: 0.5,
+    t_max_predict_ms: 100,
+    n_probs: 3,
+    return_token_ids: true,
+    return_progress: true,
+    response_fields: ["content"],
+    vllm_xargs: { a: 1 },
+    separate_reasoning: false,
+    parse_tool_calls: false,
+    echo: true,
+    add_special_tokens: true,
   };
   for (const [field, value] of Object.entries(wrong)) {
     const { status, json } = await post("/v1/chat/completions", { ...short, [field]: value });
     assert.equal(status, 400, field);
     assert.equal(json.error.param, field);
   }
+});
+
+test("a field inside of another is refused by both their names", async () => {
+  const wrong: readonly (readonly [field: string, value: object, param: string])[] = [
+    ["stream_options", { continuous_usage_stats: true }, "stream_options.continuous_usage_stats"],
+    ["reasoning", { max_tokens: 5 }, "reasoning.max_tokens"],
+    ["messages", [{ role: "assistant", content: "Hi", audio: { id: "a" } }, ...messages], "messages.0.audio"],
+  ];
+  for (const [field, value, param] of wrong) {
+    const { status, json } = await post("/v1/chat/completions", { ...short, [field]: value });
+    assert.equal(status, 400, param);
+    assert.equal(json.error.param, param);
+  }
+  const embedded = { input: "a", normalize: false };
+  assert.equal((await post("/v1/embeddings", embedded)).json.error.param, "normalize");
+  const bare = { prompt: "a", add_special_tokens: false };
+  assert.equal((await post("/v1/completions", bare)).json.error.param, "add_special_tokens");
+});
+
+test("penalties of the last tokens alone are refused, and passed over where there is no penalty", async () => {
+  const asked = { ...short, repeat_last_n: 64 };
+  for (const penalty of [{ repeat_penalty: 1.1 }, { presence_penalty: 0.5 }, { frequency_penalty: 1 }]) {
+    const { status, json } = await post("/v1/chat/completions", { ...asked, ...penalty });
+    assert.equal(status, 400);
+    assert.equal(json.error.param, "repeat_last_n");
+    const all = { ...asked, ...penalty, repeat_last_n: -1 };
+    assert.equal((await post("/v1/chat/completions", all)).status, 200);
+  }
+  assert.equal((await post("/v1/chat/completions", { ...asked, repeat_penalty: 1 })).status, 200);
+});
+
+test("tokens that stay when the context is shifted are counted by llama-server's word, too", async () => {
+  const prompt = "Once upon a time there was a fox. ".repeat(200);
+  const asked = { prompt, max_tokens: 1, temperature: 0, logprobs: 0, context_overflow: "shift" };
+  const one = await post("/v1/completions", { ...asked, n_keep: 9 });
+  const same = await post("/v1/completions", { ...asked, keep_tokens: 9 });
+  assert.equal(one.status, 200);
+  assert.deepEqual(one.json.choices, same.json.choices);
+  assert.equal((await post("/v1/chat/completions", { ...short, n_keep: 0 })).status, 200);
 });
 
 test("the same fields pass where they ask for nothing, and unknown ones are ignored", async () => {
@@ -64,6 +115,11 @@ test("the same fields pass where they ask for nothing, and unknown ones are igno
     reasoning_format: "auto",
     reasoning_budget: -1,
     include_stop_str_in_output: false,
+    samplers: null,
+    n_probs: 0,
+    min_keep: 0,
+    echo: false,
+    stream_options: { continuous_usage_stats: false },
     skip_special_tokens: true,
     store: false,
     user: "somebody",
@@ -73,19 +129,6 @@ test("the same fields pass where they ask for nothing, and unknown ones are igno
     anything: { at: ["all"] },
   };
   assert.equal((await post("/v1/chat/completions", { ...short, ...harmless })).status, 200);
-});
-
-test("a response that asks for log-probabilities is refused by name, and one that asks for less is not", async () => {
-  const asked = { input: "What is a bear?", max_output_tokens: 2, temperature: 0 };
-  for (
-    const [param, value] of [["top_logprobs", 2], ["include", ["message.output_text.logprobs"]]] as const
-  ) {
-    const { status, json } = await post("/v1/responses", { ...asked, [param]: value });
-    assert.equal(status, 400, param);
-    assert.ok(json.error.param.startsWith(param));
-  }
-  const more = { top_logprobs: 0, include: ["reasoning.encrypted_content"] };
-  assert.equal((await post("/v1/responses", { ...asked, ...more })).status, 200);
 });
 
 test("a response that may be truncated forgets the oldest of what is too long", async () => {
@@ -179,6 +222,8 @@ test("what a model thinks is left out where it is not wanted, and still counted"
   const hidden = await post("/v1/chat/completions", { ...asked, include_reasoning: false }, to);
   assert.ok(shown.json.choices[0].message.reasoning_content.length > 0);
   assert.ok(!("reasoning_content" in hidden.json.choices[0].message));
+  const nested = await post("/v1/chat/completions", { ...asked, reasoning: { exclude: true } }, to);
+  assert.deepEqual(nested.json.choices[0].message, hidden.json.choices[0].message);
   assert.equal(hidden.json.usage.completion_tokens_details.reasoning_tokens, 6);
   const logprobs = { logprobs: true, include_reasoning: false };
   const spelled = await post("/v1/chat/completions", { ...asked, ...logprobs }, to);

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
 import { type LanguageModel, load, openaiHandler } from "../../mod.ts";
+import { responseEvent } from "../../src/openai/answers_responses.ts";
 
 let model: LanguageModel;
 let client: OpenAI;
@@ -54,6 +55,33 @@ test("a stream's events are numbered, and its text adds up to the whole", async 
     "response.output_item.done",
     "response.incomplete",
   ]);
+});
+
+test("log-probabilities of a response are those of the library, whole and streamed", async () => {
+  const { logprobs } = await model.chat([{ role: "user", content: input }], {
+    maxTokens: 12,
+    temperature: 0,
+    topLogprobs: 2,
+  });
+  const entry = ({ text, logprob, bytes }: { text: string; logprob: number; bytes: readonly number[] }) => (
+    { token: text, logprob, bytes }
+  );
+  const known = logprobs!.map((one) => ({ ...entry(one), top_logprobs: one.top.map(entry) }));
+  const include = ["message.output_text.logprobs"] as ["message.output_text.logprobs"];
+  const asked = { ...short, include, top_logprobs: 2 };
+  const { output: [item] } = await client.responses.create(asked);
+  assert(item.type === "message" && item.content[0].type === "output_text");
+  assert.deepEqual(item.content[0].logprobs, known);
+  const pieces: unknown[] = [];
+  for await (const event of await client.responses.create({ ...asked, stream: true })) {
+    responseEvent.parse(event);
+    if (event.type === "response.output_text.delta") pieces.push(...event.logprobs);
+    if (event.type === "response.output_text.done") assert.deepEqual(event.logprobs, known);
+  }
+  assert.deepEqual(pieces, known);
+  const plain = await client.responses.create({ ...short, include });
+  assert(plain.output[0].type === "message" && plain.output[0].content[0].type === "output_text");
+  assert.deepEqual(plain.output[0].content[0].logprobs![0].top_logprobs, []);
 });
 
 test("instructions and a conversation become one chat", async () => {
