@@ -52,6 +52,8 @@ export interface Posting<T extends z.ZodType<{ model?: string }>> extends Operat
   readonly body: T;
   /** The schema of an event, where answers may be streamed. */
   readonly event?: z.ZodType;
+  /** What this endpoint calls fields of the library's, where that is another word. */
+  readonly names?: Readonly<Record<string, string>>;
   /** Data of the last event, where that is no JSON. */
   readonly lastEvent?: string;
 }
@@ -114,7 +116,7 @@ export const postings = {
     "A reply to the messages of a chat",
     chatRequest,
     chatAnswer,
-    { event: chatChunk, lastEvent: "[DONE]" },
+    { event: chatChunk, lastEvent: "[DONE]", names: { prompt: "messages" } },
   ),
   completion: post(
     "createCompletion",
@@ -132,7 +134,15 @@ export const postings = {
     "A reply to a conversation, without state on the server",
     responsesRequest,
     responseAnswer,
-    { event: responseEvent },
+    {
+      event: responseEvent,
+      names: {
+        prompt: "input",
+        messages: "input",
+        max_tokens: "max_output_tokens",
+        reasoning_effort: "reasoning.effort",
+      },
+    },
   ),
   embeddings: post(
     "createEmbedding",
@@ -141,6 +151,7 @@ export const postings = {
     "A vector of length 1 for each text",
     embeddingsRequest,
     embeddingsAnswer,
+    { names: { prompt: "input" } },
   ),
   message: post(
     "createMessage",

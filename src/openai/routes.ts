@@ -60,12 +60,12 @@ export function routesOf(
 
   const calls = new CallMemory();
   const app = new Hono<{ Variables: { caller: string }; Bindings: { server: SocketServer } }>();
-  app.onError((error, { req }) =>
-    req.path.startsWith("/v1/messages") ? anthropicErrorResponse(error) : errorResponse(error)
-  );
+  const refusal = (error: unknown, path: string) =>
+    path.startsWith("/v1/messages") ? anthropicErrorResponse(error) : errorResponse(error);
+  app.onError((error, { req }) => refusal(error, req.path));
   app.notFound(({ req }) => {
     const message = `Cannot find ${req.path}: here are ${paths.join(", ")}`;
-    return errorResponse(new RequestError(message, { status: 404, code: "not_found" }));
+    return refusal(new RequestError(message, { status: 404, code: "not_found" }), req.path);
   });
   const origins = cors === true ? "*" : cors || [];
   if (origins.length > 0) {
@@ -82,7 +82,7 @@ export function routesOf(
   };
   /** A body of a schema, that names this model or none. */
   const post = <T extends z.ZodType<{ model?: string; cache_salt?: string }>>(
-    { path, body: schema }: Posting<T>,
+    { path, body: schema, names = {} }: Posting<T>,
     answer: (body: z.output<T>, client: Client) => Response | Promise<Response>,
   ) => {
     app.post(path, async ({ req, var: { caller } }) => {
@@ -90,7 +90,11 @@ export function routesOf(
       checkName(body.model);
       // A salt parts the prompts of one key, as keys part those of all.
       const tenant = body.cache_salt === undefined ? caller : `${caller} ${body.cache_salt}`;
-      return answer(body, { signal: req.raw.signal, tenant });
+      try {
+        return await answer(body, { signal: req.raw.signal, tenant });
+      } catch (error) {
+        throw renamed(error, names);
+      }
     }).all(path, () => refuseMethod("POST"));
   };
 
@@ -171,6 +175,12 @@ export function routesOf(
     response.headers.set("x-request-id", `req_${crypto.randomUUID().replaceAll("-", "")}`);
     return response;
   };
+}
+
+/** A mistake in a field as the endpoint calls it. */
+function renamed(error: unknown, names: Readonly<Record<string, string>>): unknown {
+  const isOther = error instanceof RequestError && error.param !== null && Object.hasOwn(names, error.param);
+  return isOther ? new RequestError(error.message, { ...error, param: names[error.param!] }) : error;
 }
 
 function refuseMethod(allow: string): never {

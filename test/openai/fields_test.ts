@@ -85,6 +85,24 @@ test("a field inside of another is refused by both their names", async () => {
   assert.equal((await post("/v1/completions", bare)).json.error.param, "add_special_tokens");
 });
 
+test("a field at fault is called what the endpoint calls it", async () => {
+  const long = "a ".repeat(3000);
+  const wrong: readonly (readonly [path: string, body: object, param: string])[] = [
+    ["/v1/embeddings", { input: long }, "input"],
+    ["/v1/responses", { input: long }, "input"],
+    ["/v1/responses", { input: "a", max_output_tokens: 0 }, "max_output_tokens"],
+    ["/v1/chat/completions", { messages: [{ role: "user", content: long }] }, "messages"],
+    ["/v1/chat/completions", { messages: [{ role: "user", content: long }], stream: true }, "messages"],
+    ["/v1/completions", { prompt: long }, "prompt"],
+  ];
+  for (const [path, body, param] of wrong) {
+    const { status, json } = await post(path, body);
+    assert.equal(status, 400, path);
+    assert.equal(json.error.param, param, path);
+  }
+  assert.equal((await post("/v1/messages/nothing", {})).json.type, "error");
+});
+
 test("penalties of the last tokens alone are refused, and passed over where there is no penalty", async () => {
   const asked = { ...short, repeat_last_n: 64 };
   for (const penalty of [{ repeat_penalty: 1.1 }, { presence_penalty: 0.5 }, { frequency_penalty: 1 }]) {
