@@ -4,7 +4,7 @@
  */
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { once } from "node:events";
+import { EventEmitter, once } from "node:events";
 import { join } from "node:path";
 import process from "node:process";
 import { wordsToRun } from "./find_runtime.ts";
@@ -15,10 +15,11 @@ export interface Outcome {
   readonly stderr: string;
 }
 
-/** An example that runs; its output so far, and how it ends. */
+/** An example that runs. */
 export interface Started {
   readonly child: ChildProcess;
-  readonly output: () => Outcome;
+  /** Resolves once it has said what is looked for; fails where it ends without. */
+  readonly says: (where: "stdout" | "stderr", wanted: RegExp) => Promise<RegExpExecArray>;
   readonly ended: Promise<Outcome>;
 }
 
@@ -31,20 +32,25 @@ export function startIn(env: NodeJS.ProcessEnv, name: string, ...args: string[])
   const child = spawn(process.execPath, [...wordsToRun(), path, ...args], { stdio: "pipe", env });
   let stdout = "";
   let stderr = "";
-  child.stdout.on("data", (data) => stdout += data);
-  child.stderr.on("data", (data) => stderr += data);
-  const output = () => ({ code: child.exitCode, stdout, stderr });
-  return { child, output, ended: once(child, "close").then(([code]) => ({ ...output(), code })) };
+  let hasEnded = false;
+  const news = new EventEmitter();
+  child.stdout.on("data", (data) => news.emit("any", stdout += data));
+  child.stderr.on("data", (data) => news.emit("any", stderr += data));
+  child.on("close", () => news.emit("any", hasEnded = true));
+  const says: Started["says"] = async (where, wanted) => {
+    while (true) {
+      const found = wanted.exec({ stdout, stderr }[where]);
+      if (found !== null) return found;
+      assert(!hasEnded, `${name} ended without saying ${wanted}: ${stderr}`);
+      await once(news, "any");
+    }
+  };
+  return { child, says, ended: once(child, "close").then(([code]) => ({ code, stdout, stderr })) };
 }
 
 /** Starts an example that serves. @returns it with where it listens, once it does */
 export async function startServing(name: string, ...args: string[]): Promise<Started & { url: string }> {
   const started = start(name, ...args);
-  let url: string | undefined;
-  while (url === undefined && started.child.exitCode === null) {
-    await new Promise((resolve) => setTimeout(resolve, 20));
-    url = /Listening on (http:\/\/127\.0\.0\.1:\d+)/.exec(started.output().stdout)?.[1];
-  }
-  assert(url, started.output().stderr);
+  const [, url] = await started.says("stdout", /Listening on (http:\/\/127\.0\.0\.1:\d+)/);
   return { ...started, url };
 }
