@@ -4,14 +4,20 @@ import { ChatReply, type ReplyPart, type WholeReply } from "../src/chat_reply.ts
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Writes the words, one every few ms, until it is told to stop. */
-function writing(words: readonly string[], failure?: Error, signal?: AbortSignal): ChatReply {
+/** Writes the words, one every few ms, until it is told to stop. @param onWord told how many are written */
+function writing(
+  words: readonly string[],
+  failure?: Error,
+  signal?: AbortSignal,
+  onWord: (count: number) => void = () => {},
+): ChatReply {
   return new ChatReply(async (emit, signal) => {
     let text = "";
     for (const word of words) {
       if (signal.aborted) break;
       emit({ type: "text", text: word, tokens: [], choice: 0 });
       text += word;
+      onWord(text.length);
       await pause(5);
     }
     if (failure) throw failure;
@@ -76,13 +82,13 @@ test("leaving the loop, cancel and the signal each end the reply with what it ha
   const words = Array.from({ length: 1000 }, () => "x");
   const left = writing(words);
   for await (const _ of left) break;
-  const cancelled = writing(words);
-  setTimeout(() => cancelled.cancel(), 20);
-  const signalled = writing(words, undefined, AbortSignal.timeout(20));
-  for (const reply of [left, cancelled, signalled]) {
+  const cancelled = writing(words, undefined, undefined, (count) => count === 3 && cancelled.cancel());
+  const gone = new AbortController();
+  const signalled = writing(words, undefined, gone.signal, (count) => count === 3 && gone.abort());
+  for (const [reply, count] of [[left, 1], [cancelled, 3], [signalled, 3]] as const) {
     const { text, finishReason } = await reply;
     assert.equal(finishReason, "cancelled");
-    assert(text.length > 0 && text.length < 100);
+    assert.equal(text.length, count);
   }
   cancelled.cancel();
 });

@@ -16,7 +16,7 @@ import {
   ToolLoopAgent,
 } from "ai";
 import { hadal, hadalEmbedding } from "../../ai_sdk.ts";
-import { activeSoon, Animal, apiKey, enders, type ModelName, modelNames, servedModels } from "./served.ts";
+import { Animal, apiKey, enders, type ModelName, modelNames, servedModels, untilIdle } from "./served.ts";
 
 (globalThis as { AI_SDK_LOG_WARNINGS?: boolean }).AI_SDK_LOG_WARNINGS = false;
 
@@ -173,6 +173,6 @@ test("a signal ends a stream, and its place is free", async () => {
       abort.abort();
     }
     assert.equal(types.at(-1), "abort", way);
-    assert.equal(await activeSoon(at("v2lite").model), 0, way);
+    await untilIdle(at("v2lite").model);
   }
 });

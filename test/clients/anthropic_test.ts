@@ -4,7 +4,7 @@ import { test } from "node:test";
 import Anthropic from "@anthropic-ai/sdk";
 import { zodOutputFormat } from "@anthropic-ai/sdk/helpers/zod";
 import { z } from "zod";
-import { activeSoon, Animal, apiKey, enders, type ModelName, modelNames, servedModels } from "./served.ts";
+import { Animal, apiKey, enders, type ModelName, modelNames, servedModels, untilIdle } from "./served.ts";
 
 const at = servedModels();
 const clientOf = (name: ModelName, maxRetries = 0) =>
@@ -127,5 +127,5 @@ test("errors have the statuses and the words that the client tells apart", async
 test("a client that leaves a stream frees its place", async () => {
   const endless = { ...shortOf("v2lite"), max_tokens: 1000, stream: true as const };
   for await (const _ of await clientOf("v2lite").messages.create(endless)) break;
-  assert.equal(await activeSoon(at("v2lite").model), 0);
+  await untilIdle(at("v2lite").model);
 });

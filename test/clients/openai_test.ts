@@ -4,7 +4,6 @@ import { test } from "node:test";
 import OpenAI, { type ClientOptions } from "openai";
 import { zodFunction, zodResponseFormat, zodTextFormat } from "openai/helpers/zod";
 import {
-  activeSoon,
   Animal,
   apiKey,
   enders,
@@ -12,6 +11,7 @@ import {
   modelNames,
   servedModels,
   serveModel,
+  untilIdle,
 } from "./served.ts";
 
 const at = servedModels();
@@ -298,10 +298,10 @@ test("a client that leaves a stream or aborts a call frees its place", async () 
   const client = clientOf("v2lite");
   const endless = { ...shortOf("v2lite"), max_tokens: 1000, ignore_eos: true };
   for await (const _ of await client.chat.completions.create({ ...endless, stream: true })) break;
-  assert.equal(await activeSoon(at("v2lite").model), 0);
+  await untilIdle(at("v2lite").model);
   const gone = new AbortController();
   const reply = client.chat.completions.create(endless, { signal: gone.signal });
   gone.abort();
   await assert.rejects(reply, OpenAI.APIUserAbortError);
-  assert.equal(await activeSoon(at("v2lite").model), 0);
+  await untilIdle(at("v2lite").model);
 });

@@ -11,6 +11,7 @@ import { join } from "node:path";
 import { after, before } from "node:test";
 import { z } from "zod";
 import { type HandlerOptions, type LanguageModel, load, openaiHandler, serve } from "../../mod.ts";
+import { until } from "../until.ts";
 
 export const modelNames = ["minnow", "v2lite", "thinker"] as const;
 export type ModelName = typeof modelNames[number];
@@ -89,11 +90,10 @@ function fixtureIn(folder: string, name: Exclude<ModelName, "minnow">): string {
   return folder;
 }
 
-/** The requests that run or wait, once there are none or some seconds have passed. */
-export async function activeSoon(model: LanguageModel): Promise<number> {
-  for (let tries = 0;; tries++) {
+/** Waits until no request runs or waits. */
+export async function untilIdle(model: LanguageModel): Promise<void> {
+  await until(async () => {
     const { running, waiting } = (await model.stats()).requests;
-    if (running + waiting === 0 || tries === 200) return running + waiting;
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
+    return running + waiting === 0;
+  }, "all places are free");
 }

@@ -35,6 +35,7 @@ test("a schema of zod is followed, whole and streamed", async () => {
     model: "minnow",
     input: "Hi",
     text,
+    temperature: 0,
     max_output_tokens: 250,
   });
   assert.deepEqual(response.output_parsed, Animal.parse(JSON.parse(response.output_text)));

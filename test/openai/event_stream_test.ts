@@ -49,12 +49,19 @@ test("an error before the first event is thrown, a later one is an event", async
 });
 
 test("a quiet stream is kept alive by comments", async () => {
+  let goOn = () => {};
+  const isKept = new Promise<void>((resolve) => goOn = resolve);
   async function* slow() {
-    await new Promise((resolve) => setTimeout(resolve, 500));
+    await isKept;
     yield [1];
   }
-  const text = await (await eventStream(slow(), nothing, { keepAliveMs: 50 })).text();
-  assert.match(text, /^(: keep-alive\n\n){3,9}data: 1\n\ndata: \[DONE\]\n\n$/);
+  const { body } = await eventStream(slow(), nothing, { keepAliveMs: 5 });
+  let text = "";
+  for await (const piece of body!.pipeThrough(new TextDecoderStream())) {
+    text += piece;
+    if (text === ": keep-alive\n\n".repeat(3)) goOn();
+  }
+  assert.match(text, /^(: keep-alive\n\n){3,}data: 1\n\ndata: \[DONE\]\n\n$/);
 });
 
 test("events are taken as they are read, and a reader that leaves cancels", async () => {

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
 import { type Handler, type LanguageModel, load, openaiHandler } from "../../mod.ts";
+import { until } from "../until.ts";
 
 interface Listening {
   readonly port: number;
@@ -23,7 +24,6 @@ function listen(handler: Handler): Listening {
   return { port: server.port, stop: () => server.stop(true) };
 }
 
-const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 let model: LanguageModel;
 let server: Listening;
 let client: OpenAI;
@@ -46,12 +46,10 @@ const endless = {
 };
 
 async function untilCancelled(count: number): Promise<void> {
-  for (let tries = 0; tries < 400; tries++) {
+  await until(async () => {
     const { cancelled, running, waiting } = (await model.stats()).requests;
-    if (cancelled === count && running + waiting === 0) return;
-    await pause(50);
-  }
-  assert.fail(`no ${count} requests were cancelled within 20 s`);
+    return cancelled === count && running + waiting === 0;
+  }, `${count} requests are cancelled`);
 }
 
 test("replies are whole, although the runtime's signal may fire at their end", async () => {
@@ -79,7 +77,7 @@ test("a client that leaves before a whole reply cancels its request", async () =
     `POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nContent-Length: ${body.length}\r\n\r\n`;
   const socket = connect(server.port, "127.0.0.1");
   socket.write(head + body);
-  while ((await model.stats()).requests.running === 0) await pause(10);
+  await until(async () => (await model.stats()).requests.running > 0, "the request came");
   socket.destroy();
   await untilCancelled(2);
 });
@@ -107,20 +105,18 @@ test("a Host header cannot lead to another path", async () => {
 });
 
 test("health answers while a long prompt is computed", async () => {
-  const content = "word ".repeat(200);
-  const asked = client.chat.completions.create({
-    ...endless,
-    max_tokens: 1,
-    messages: [{ role: "user", content }],
+  const messages = [{ role: "user" as const, content: "word ".repeat(560) }];
+  const gone = new AbortController();
+  const asked = client.chat.completions.create({ ...endless, messages, max_tokens: 1 }, {
+    signal: gone.signal,
   });
   let isDone = false;
-  asked.finally(() => isDone = true);
-  let answers = 0;
-  while (!isDone) {
+  asked.catch(() => {}).finally(() => isDone = true);
+  await until(async () => (await model.stats()).requests.running > 0, "the request came");
+  for (let i = 0; i < 3; i++) {
     assert.equal((await fetch(`http://127.0.0.1:${server.port}/health`)).status, 200);
-    if (!isDone) answers++;
-    await pause(5);
   }
-  await asked;
-  assert(answers >= 3, `only ${answers} answers while the prompt was computed`);
+  assert(!isDone, "the prompt was computed before three answers came");
+  gone.abort();
+  await assert.rejects(asked, OpenAI.APIUserAbortError);
 });
