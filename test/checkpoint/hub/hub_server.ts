@@ -111,7 +111,7 @@ export async function withHub(
       token: null,
       cache,
       offline: false,
-      patience: { idleMs: 5000, tries: 4, firstWaitMs: 5, longestWaitMs: 2000 },
+      patience: { idleMs: 20_000, tries: 4, firstWaitMs: 5, longestWaitMs: 2000 },
       ...more,
     }),
   };
@@ -218,4 +218,26 @@ export function atFirst(
 /** A GET of part of a file from the store. */
 export function isPart({ host, method }: Seen): boolean {
   return host === "store" && method === "GET";
+}
+
+/** What such a request asks for: all, where it names no range. */
+export function partOf(hub: Hub, { path, headers }: Seen): {
+  readonly content: Uint8Array;
+  readonly begin: number;
+  /** Of its last byte. */
+  readonly end: number;
+  readonly body: Uint8Array;
+  /** As Content-Range says it. */
+  readonly range: string;
+} {
+  const content = hub.files.get(/^\/(.*)\?/.exec(path)![1])!;
+  const asked = headers.range ?? `bytes=0-${content.length - 1}`;
+  const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(asked)!.map(Number);
+  return {
+    content,
+    begin,
+    end,
+    body: content.subarray(begin, end + 1),
+    range: `bytes ${begin}-${end}/${content.length}`,
+  };
 }

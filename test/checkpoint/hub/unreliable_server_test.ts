@@ -12,27 +12,29 @@ import {
   type Misbehaviour,
   modelId,
   noise,
+  partOf,
   type Seen,
   tinyFiles,
   withHub,
 } from "./hub_server.ts";
 import { assertWhole, pullTiny, refuses, repo } from "./pulled.ts";
+import { until } from "../../until.ts";
 
 test("connections that are cut go on where they ended", async () => {
   await withHub(tinyFiles(), async (hub) => {
     let cuts = 0;
-    hub.misbehave = ({ host, method, headers, path }, response) => {
-      if (host !== "store" || method !== "GET" || cuts >= 6) return false;
+    hub.misbehave = async (seen, response) => {
+      if (!isPart(seen) || cuts >= 6) return false;
       cuts++;
-      const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(headers.range!)!;
-      const content = hub.files.get(path.slice(1).split("?")[0])!;
-      const size = Number(end) + 1 - Number(begin);
-      response.writeHead(206, {
-        "content-length": size,
-        "content-range": `bytes ${begin}-${end}/${content.length}`,
-      });
-      response.write(content.subarray(Number(begin), Number(begin) + Math.floor(size / 2)));
-      setTimeout(() => response.destroy(), 20);
+      const { body, content, begin, range } = partOf(hub, seen);
+      response.writeHead(206, { "content-length": body.length, "content-range": range });
+      const sent = body.subarray(0, body.length >> 1);
+      response.write(sent);
+      // The last byte that tells whether it has come: in the file, what has not is 0.
+      const last = sent.findLastIndex((byte) => byte !== 0);
+      const partial = join(repo(hub), "blobs", `${blobName(content)}.hadal.incomplete`);
+      await until(() => readFileSync(partial)[begin + last] === sent[last], "what was sent has been written");
+      response.destroy();
       return true;
     };
     await pullTiny(hub);
@@ -45,17 +47,18 @@ test("connections that are cut go on where they ended", async () => {
 
 test("a connection that stalls is given up and tried again", async () => {
   await withHub(tinyFiles(), async (hub) => {
-    const patience = { idleMs: 100, tries: 3, firstWaitMs: 5, longestWaitMs: 1000 };
-    hub.misbehave = atFirst(2, isPart, (response, { headers }) => {
-      const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(headers.range!)!;
-      response.writeHead(206, { "content-range": `bytes ${begin}-${end}/3000000` });
-      response.write("x".repeat(0));
+    // So many tries that a machine which stalls as well, now and then, does not use them up.
+    const patience = { idleMs: 100, tries: 100, firstWaitMs: 5, longestWaitMs: 10 };
+    hub.misbehave = atFirst(2, isPart, (response, seen) => {
+      response.writeHead(206, { "content-range": partOf(hub, seen).range });
+      response.write("");
     });
     await pull(modelId, hub.settings({ patience }));
     assertWhole(hub);
     hub.files.set("config.json", noise(20));
     hub.misbehave = ({ path }) => path.endsWith("config.json"); // for ever
-    const again = pull(modelId, hub.settings({ patience, cache: `${hub.cache}/other` }));
+    const settings = { patience: { ...patience, tries: 3 }, cache: `${hub.cache}/other` };
+    const again = pull(modelId, hub.settings(settings));
     await refuses(again, /127\.0\.0\.1:\d+ sent nothing for 0\.1 s/);
   });
 });
@@ -80,8 +83,9 @@ test("a server that is busy is asked again when it says, and not when that is to
       const cache = join(hub.cache, String(i));
       times.clear();
       await pull(modelId, hub.settings({ cache }));
-      const [first, second] = [...times.values()].find(({ length }) => length === 2)!;
-      if (i === 0) assert.ok(second - first >= 1000, "it waits as long as it is told");
+      const [first, second] = [...times.values()].find(({ length }) => length > 1)!;
+      // Timers may be a millisecond early.
+      if (i === 0) assert.ok(second - first >= 990, "it waits as long as it is told");
     }
     hub.misbehave = answer(429, "3600");
     await refuses(pullTiny(hub), /answers 429, and asks to wait 3600 s/, 429);
@@ -103,12 +107,11 @@ test("an answer that lies about its length or range is not taken", async () => {
   for (const [what, headers, extra] of lies) {
     await withHub(tinyFiles(), async (hub) => {
       hub.misbehave = atFirst(3, isPart, (response, seen) => {
-        const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(seen.headers.range!)!.map(Number);
-        const content = hub.files.get(seen.path.slice(1).split("?")[0])!;
+        const { begin, end, content, body } = partOf(hub, seen);
         response.writeHead(206, headers(begin, end, content.length));
-        const body = new Uint8Array(end + 1 - begin + Math.max(0, extra));
-        body.set(content.subarray(begin, end + 1)); // in "another range" right bytes with a wrong label
-        response.end(extra < 0 ? body.subarray(0, 3) : body);
+        const longer = new Uint8Array(body.length + Math.max(0, extra));
+        longer.set(body); // in "another range" right bytes with a wrong label
+        response.end(extra < 0 ? body.subarray(0, 3) : longer);
       });
       await pullTiny(hub);
       assertWhole(hub);
@@ -120,9 +123,9 @@ test("wrong bytes of the right length are caught by their hash, and fetched agai
   await withHub(tinyFiles(), async (hub) => {
     const spoil = (times: number) =>
       atFirst(times, (seen) => isPart(seen) && seen.path.includes("model-2"), (response, seen) => {
-        const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(seen.headers.range!)!.map(Number);
-        response.writeHead(206, { "content-range": `bytes ${begin}-${end}/1500001` });
-        response.end(new Uint8Array(end + 1 - begin));
+        const { body, range } = partOf(hub, seen);
+        response.writeHead(206, { "content-range": range });
+        response.end(new Uint8Array(body.length));
       });
     hub.misbehave = spoil(1);
     await pullTiny(hub);
@@ -164,13 +167,12 @@ test("a file that changes while it is fetched comes whole in its new form", asyn
         if (!isPart(seen) || !seen.path.includes("model-1")) return false;
         if (++parts === 3) hub.files.set("model-1.safetensors", changed);
         if (honoursIfRange || seen.headers["if-range"] === undefined) return false;
-        const [, begin, end] = /^bytes=(\d+)-(\d+)$/.exec(seen.headers.range!)!.map(Number);
-        const content = hub.files.get("model-1.safetensors")!;
+        const { body, content, range } = partOf(hub, seen);
         response.writeHead(206, {
-          "content-range": `bytes ${begin}-${end}/${content.length}`,
+          "content-range": range,
           "etag": `"store-${blobName(content).slice(0, 8)}"`,
         });
-        response.end(content.subarray(begin, end + 1));
+        response.end(body);
         return true;
       };
       await pullTiny(hub, { connections: 1 });
