@@ -5,6 +5,7 @@
  */
 import { z } from "zod";
 import type { ModelInfo } from "../language_model.ts";
+import { version } from "../package/version.ts";
 import { errorAnswer } from "./answers.ts";
 import { anthropicError } from "./answers_anthropic.ts";
 import { type Operation, type Posting, postings, readings } from "./operations.ts";
@@ -51,7 +52,7 @@ export function openapiDocument(described: Described): Json {
     openapi: "3.1.0",
     info: {
       title: "hadal",
-      version: "0.1.0",
+      version,
       summary: "A DeepSeek model behind the OpenAI and Anthropic APIs",
       license: { name: "Apache-2.0", identifier: "Apache-2.0" },
     },
