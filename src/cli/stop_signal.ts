@@ -4,9 +4,14 @@
  */
 import process from "node:process";
 
-/** @returns what aborts when the program is asked to end: by Ctrl-C, or by the system */
-export function stopSignal(): AbortSignal {
+/**
+ * @param again called when that is asked for once more
+ * @returns what aborts when the program is asked to end: by Ctrl-C, or by the system
+ */
+export function stopSignal(again: () => void = () => {}): AbortSignal {
   const stop = new AbortController();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => stop.abort());
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.on(signal, () => stop.signal.aborted ? again() : stop.abort());
+  }
   return stop.signal;
 }

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
 import { test } from "node:test";
+import { version } from "../../src/package/version.ts";
 import { runHadal } from "./run_hadal.ts";
 
 test("-h is --help, alone and behind each subcommand", async () => {
-  const commands = ["bench", "convert", "inspect", "pull", "quantize"];
+  const commands = ["bench", "chat", "convert", "generate", "inspect", "logits", "pull", "quantize", "serve"];
   const asked = await Promise.all(
     [["-h"], ...commands.map((command) => [command, "-h"])].map((args) => runHadal(args)),
   );
@@ -22,4 +24,14 @@ test("a command that there is not, or none at all, is answered with those that t
   }
   assert.match(unknown.stderr, /^There is no command dive\n/);
   assert.match(none.stderr, /^A command is needed\n/);
+});
+
+test("--version is that of the package", async () => {
+  const { code, stdout } = await runHadal(["--version"]);
+  assert.equal(code, 0);
+  assert.match(stdout, new RegExp(`^hadal ${version}, (deno|bun) \\d+\\.\\d+\\.\\d+\n$`));
+  for (const file of ["deno.json", "package.json"]) {
+    const text = readFileSync(new URL(`../../${file}`, import.meta.url), "utf8");
+    assert.equal(JSON.parse(text).version, version, file);
+  }
 });
