@@ -8,7 +8,7 @@
 #include "int8.h"
 #include "line.h"
 
-enum { MOST_PACKED_ROWS = WIDE_ROWS > SMALL_ROWS ? WIDE_ROWS : SMALL_ROWS, PACKED_AHEAD = 4096 };
+enum { MOST_PACKED_ROWS = WIDE_ROWS > SMALL_ROWS ? WIDE_ROWS : SMALL_ROWS };
 
 INLINE bool is_wide(int format) { return format == INT8 || format == NF4; }
 INLINE int packed_tile_rows(int format) { return is_wide(format) ? WIDE_ROWS : SMALL_ROWS; }
@@ -24,48 +24,91 @@ typedef struct {
   int valid;
 } packed_tile;
 
+// The sum of one group: of the formats of signed values, or of the others.
+typedef struct {
+  i32x16 wide;
+  small_sum small;
+} packed_sum;
+
+INLINE void start_sum(packed_sum *sum, int format, const group_scale *group) {
+  if (is_wide(format)) sum->wide = wide_start(group->sum);
+  else sum->small = small_start(code_zero(format), group->sum);
+}
+
+// A line, and as what wide_dot wants it.
+typedef struct {
+  line codes;
+  wide_line wide;
+} packed_line;
+
+INLINE void read_line(packed_line *to, int format, const uint8_t *block, int half, int j) {
+  to->codes = line_of(format, block, half, j);
+  if (is_wide(format)) to->wide = format == NF4 ? wide_of_codes(to->codes, nf4_levels) : wide_of(to->codes);
+}
+
+INLINE void add_line(packed_sum *sum, int format, const packed_line *from, const uint8_t *x) {
+  int32_t four;
+  memcpy(&four, x, 4);
+  if (is_wide(format)) sum->wide = wide_dot(sum->wide, from->wide, four);
+  else sum->small = small_dot(sum->small, from->codes, four);
+}
+
+// total + what the sum of a group stands for
+INLINE f32x16 add_to_total(f32x16 total, int format, const packed_sum *sum, const group_scale *group, const uint8_t *scales) {
+  const i32x16 dot = is_wide(format) ? sum->wide : small_total(sum->small, code_zero(format), group->sum);
+  total = fma16(to_f32x16(dot), mul16(load16_f16(scales), splat16(group->scale)), total);
+  if (format == INT4A) total = fma16(load16_f16(scales + LINE), splat16(group->scale * (float)group->sum), total);
+  return total;
+}
+
 INLINE void packed_group(int format, int n_rows, int n_columns, const packed_tile *t, const uint8_t *const *rows, const uint8_t *block,
                          size_t k, int half, f32x16 (*total)[PACKED_COLUMNS]) {
-  const int zero = code_zero(format), n_lines = (int)(t16_block_bytes(format) / LINE);
+  const int n_lines = (int)(t16_block_bytes(format) / LINE);
   group_scale group[MOST_PACKED_ROWS];
-  i32x16 wide_sum[MOST_PACKED_ROWS][PACKED_COLUMNS];      // of the formats of signed values
-  small_sum code_sum[MOST_PACKED_ROWS][PACKED_COLUMNS];  // of the others
+  packed_sum sum[MOST_PACKED_ROWS][PACKED_COLUMNS];
   UNROLL for (int r = 0; r < n_rows; r++) {
     memcpy(group + r, rows[r] + t->padded + k / GROUP * sizeof *group, sizeof *group);
-    UNROLL for (int c = 0; c < n_columns; c++) {
-      if (is_wide(format)) wide_sum[r][c] = wide_start(group[r].sum);
-      else code_sum[r][c] = small_start(zero, group[r].sum);
-    }
+    UNROLL for (int c = 0; c < n_columns; c++) start_sum(&sum[r][c], format, group + r);
   }
   UNROLL for (int j = 0; j < GROUP_LINES; j++) {
     const int ahead = GROUP_LINES * half + j;
-    line lines[PACKED_COLUMNS];
-    wide_line wide[PACKED_COLUMNS];
+    packed_line lines[PACKED_COLUMNS];
     UNROLL for (int c = 0; c < n_columns; c++) {
       const uint8_t *from = block + (size_t)c * t->column_bytes;
       if (ahead < n_lines) prefetch(from + PACKED_AHEAD + ahead * LINE);
-      lines[c] = line_of(format, from, half, j);
-      if (is_wide(format)) wide[c] = format == NF4 ? wide_of_codes(lines[c], nf4_levels) : wide_of(lines[c]);
+      read_line(lines + c, format, from, half, j);
     }
-    UNROLL for (int r = 0; r < n_rows; r++) {
-      int32_t four;
-      memcpy(&four, rows[r] + k + 4 * (size_t)j, 4);
-      UNROLL for (int c = 0; c < n_columns; c++) {
-        if (is_wide(format)) wide_sum[r][c] = wide_dot(wide_sum[r][c], wide[c], four);
-        else code_sum[r][c] = small_dot(code_sum[r][c], lines[c], four);
-      }
-    }
+    UNROLL for (int r = 0; r < n_rows; r++)
+      UNROLL for (int c = 0; c < n_columns; c++) add_line(&sum[r][c], format, lines + c, rows[r] + k + 4 * (size_t)j);
   }
   UNROLL for (int c = 0; c < n_columns; c++) {
     const uint8_t *scales = block + (size_t)c * t->column_bytes + t16_scale_at(format, half, 0);
     if (format == INT8 && half == 1) prefetch(scales + PACKED_AHEAD);
-    const f32x16 scale = load16_f16(scales);
-    UNROLL for (int r = 0; r < n_rows; r++) {
-      const i32x16 dot = is_wide(format) ? wide_sum[r][c] : small_total(code_sum[r][c], zero, group[r].sum);
-      total[r][c] = fma16(to_f32x16(dot), mul16(scale, splat16(group[r].scale)), total[r][c]);
-      if (format == INT4A) total[r][c] = fma16(load16_f16(scales + LINE), splat16(group[r].scale * (float)group[r].sum), total[r][c]);
-    }
+    UNROLL for (int r = 0; r < n_rows; r++) total[r][c] = add_to_total(total[r][c], format, &sum[r][c], group + r, scales);
   }
+}
+
+// Both groups of a block with one row of activations, where weights come from memory as fast as they can: each line is
+// read once, and one is asked for with each that is multiplied.
+INLINE void packed_block(int format, const packed_tile *t, const uint8_t *row, const uint8_t *block, size_t k, f32x16 *total) {
+  const int n_lines = t16_value_lines(format), n_all = (int)(t16_block_bytes(format) / LINE), halves = format == INT8 ? 1 : 2;
+  group_scale group[2];
+  packed_sum sum[2];
+  memcpy(group, row + t->padded + k / GROUP * sizeof *group, sizeof group);
+  UNROLL for (int half = 0; half < 2; half++) start_sum(sum + half, format, group + half);
+  UNROLL for (int i = 0; i < GROUP_LINES * 2 / halves; i++) {
+    if (i < n_lines) prefetch(block + PACKED_AHEAD + i * LINE);
+    UNROLL for (int h = 0; h < halves; h++) {
+      const int half = halves == 2 ? h : i / GROUP_LINES, j = i % GROUP_LINES;
+      packed_line both;
+      read_line(&both, format, block, half, j);
+      add_line(sum + half, format, &both, row + k + GROUP * (size_t)half + 4 * (size_t)j);
+    }
+    keep_order();
+  }
+  UNROLL for (int i = n_lines; i < n_all; i++) prefetch(block + PACKED_AHEAD + i * LINE);
+  UNROLL for (int half = 0; half < 2; half++)
+    *total = add_to_total(*total, format, sum + half, group + half, block + t16_scale_at(format, half, 0));
 }
 
 #ifdef ROW_PAIRS
@@ -119,6 +162,10 @@ INLINE void packed_products(int format, int n_rows, int n_columns, const packed_
     UNROLL for (int c = 0; c < n_columns; c++) total[r][c] = zero16();
   }
   for (size_t k = 0; k < t.padded; k += T16_WIDTH, block += t16_block_bytes(format)) {
+    if (n_rows == 1 && PACKED_COLUMNS == 1) {
+      packed_block(format, &t, rows[0], block, k, total[0]);
+      continue;
+    }
     multiply_group(format, n_rows, n_columns, &t, rows, block, k, 0, total);
     multiply_group(format, n_rows, n_columns, &t, rows, block, k + GROUP, 1, total);
   }

@@ -12,6 +12,8 @@
 //   dot_runs16 turn_line16 store_fours16 load16_i32 load16_u8   attention over int8: absorbed_int8.h
 //   pow2_scale16                                         a * 2^n, rounded once
 //   blend16(n, a, b)                                     lanes 0..n-1 of a (n in 0..16), the others of b
+// and the enum names of what its registers and its processors suit: tiles (tile.h), and how many bytes ahead streams of
+// weights are fetched, one of them (PREFETCH_ONE) or each of several (PREFETCH_EACH).
 // min16 and max16 return `b` where either operand is NaN: put the operand whose NaN must survive second.
 #ifndef HADAL_SIMD_H
 #define HADAL_SIMD_H
@@ -98,4 +100,7 @@ INLINE f32x16 exp16(f32x16 x) {
 INLINE f32x16 silu16(f32x16 x) { return div16(x, add16(splat16(1), exp16(sub16(zero16(), x)))); }
 
 INLINE void prefetch(const void *p) { __builtin_prefetch(p, 0, 3); }
+// An end of what the compiler may reorder: it would gather the prefetches of a loop's body, and a burst of them finds
+// the buffers full.
+INLINE void keep_order(void) { __asm__ volatile("" ::: "memory"); }
 #endif

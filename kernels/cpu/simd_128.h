@@ -64,6 +64,7 @@ INLINE f32x16 blend16(int n, f32x16 a, f32x16 b) {
 INLINE f32x16 in_register16(f32x16 a) { return a; }
 // Sums of a tile (tile.h): what leaves room for its operands in 32 registers or 16.
 enum { TILE_ROWS = HAS_NEON ? 3 : 2, TILE_COLUMNS = HAS_NEON ? 2 : 1, STRIP_COLUMNS = HAS_NEON ? 4 : 1, STRIP_WIDTH = 1024 };
+enum { PREFETCH_ONE = 6144, PREFETCH_EACH = 2048 };
 
 // The larger of |a| and |b|; as bit patterns, so that infinity and NaN count as the largest.
 INLINE f32x16 max_magnitude16(f32x16 a, f32x16 b) {

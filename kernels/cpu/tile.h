@@ -12,11 +12,6 @@
 
 enum { K_BLOCK = 1024, STEP = 64, MOST_COLUMNS = 4 };
 
-// How far ahead a weight stream is prefetched. One stream wants more than one of four (KERNELS.md: the
-// largest single factor of decoding). For one, 6 KB is 3 % faster than 4 KB where memory gives 65 GB/s and 1 %
-// slower where it gives 45; 12 KB is slower there by 3 %.
-enum { PREFETCH_ONE = 6144, PREFETCH_EACH = 2048 };
-
 INLINE int format_bytes(int format) { return format == F32 ? 4 : format == FP8 ? 1 : 2; }
 
 // Sixteen weights as f32; scale256 is for FP8 alone.
