@@ -175,7 +175,7 @@ test("nesting beyond 128 levels is refused at once, however deep it goes", () =>
       assert.ok(!accepts("[".repeat(depth)));
       assert.ok(!accepts('{"a":'.repeat(depth)));
     });
-    assert.ok(spent < 1000);
+    assert.ok(spent < 5000); // a fifth of a second where it takes longest
   }
 });
 

@@ -28,7 +28,7 @@ function refuses(
       return true;
     });
   });
-  assert.ok(spent < 1000);
+  assert.ok(spent < 5000); // a fifth of a second where it takes longest
 }
 
 const accepts = (parts: FileParts) => readGguf(memoryFile(ggufFile(parts)), "basic");

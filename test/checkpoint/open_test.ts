@@ -38,7 +38,7 @@ function refusesFolder(folder: string, file: string, problem: RegExp): void {
       return true;
     });
   });
-  assert.ok(spent < 1000);
+  assert.ok(spent < 5000); // a fifth of a second where it takes longest
 }
 
 function refuses(files: Record<string, string | Uint8Array | object>, file: string, problem: RegExp): void {

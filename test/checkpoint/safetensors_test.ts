@@ -31,7 +31,7 @@ function refuses(bytes: Uint8Array, problem: RegExp): void {
       return true;
     });
   });
-  assert.ok(spent < 1000);
+  assert.ok(spent < 5000); // a fifth of a second where it takes longest
 }
 
 function refusesHeader(header: unknown, problem: RegExp, data: number | Uint8Array = 8): void {

@@ -41,6 +41,9 @@ function greedy(engine: EngineClient, options: SamplingOptions = {}): Sampling {
   return resolveSampling({ maxTokens: 24, temperature: 0, ignoreEos: true, ...options }, engine.info);
 }
 
+/** As many tokens as the context takes: what is to happen meanwhile happens long before they are there. */
+const endless = (engine: EngineClient) => greedy(engine, { maxTokens: engine.info.contextLength });
+
 async function tokensOf(generation: AsyncIterable<readonly { token: number }[]>): Promise<number[]> {
   const tokens: number[] = [];
   for await (const events of generation) tokens.push(...events.map(({ token }) => token));
@@ -80,9 +83,13 @@ for (const backend of backends) {
       const roomy = await replies({ maxSequences: 1 });
       assert.equal(roomy.preemptions, 0);
       const blockBytes = roomy.info.bytes.cache / 3;
-      const tight = await replies({ chunkTokens: 7, maxSequences: 4, cacheBytes: 4 * blockBytes });
-      assert.ok(tight.preemptions > 0);
-      assert.deepEqual(tight.tokens, roomy.tokens);
+      // Once more where the first reply had ended before the last request came.
+      for (let preemptions = 0, tries = 0; preemptions === 0; tries++) {
+        assert.ok(tries < 50, "nobody ever had to give way");
+        const tight = await replies({ chunkTokens: 7, maxSequences: 4, cacheBytes: 4 * blockBytes });
+        assert.deepEqual(tight.tokens, roomy.tokens);
+        preemptions = tight.preemptions;
+      }
     });
 
     test(`${name}: logits of a whole prompt equal the golden ones, and any chunk gives the same bits`, async () => {
@@ -171,18 +178,20 @@ test("what is no token id is refused", async () => {
 test("a full queue answers with a BusyError that says when to try again", async () => {
   await withEngine({ maxSequences: 1, maxQueue: 1 }, async (engine) => {
     const [{ tokens }] = v2lite.prompts;
-    const requests = [1, 2, 3].map(() => engine.generate(tokens, greedy(engine)));
-    const results = await Promise.allSettled(requests.map(({ finished }) => finished));
-    assert.deepEqual(results.map(({ status }) => status), ["fulfilled", "fulfilled", "rejected"]);
-    const error = (results[2] as PromiseRejectedResult).reason;
+    const [running, waiting, third] = [1, 2, 3].map(() => engine.generate(tokens, endless(engine)));
+    const error = await third.finished.catch((thrown) => thrown);
     assert.ok(error instanceof BusyError && error.retryAfterMs > 0);
+    for (const one of [running, waiting]) {
+      one.cancel();
+      assert.equal((await one.finished).reason, "cancelled");
+    }
   });
 });
 
 test("a reply is cancelled by its method, by a signal, and by leaving the loop", async () => {
   await withEngine({}, async (engine) => {
     const [{ tokens }] = v2lite.prompts;
-    const long = greedy(engine, { maxTokens: 1000 });
+    const long = endless(engine);
     const first = engine.generate(tokens, long);
     first.cancel();
     assert.equal((await first.finished).reason, "cancelled");
@@ -235,7 +244,7 @@ test("when the Worker dies, everything pending and everything later fails", asyn
     };
   }
   const engine = await EngineClient.open({ folder: v2lite.folder, backend: "reference" });
-  const reply = engine.generate([0, 5], greedy(engine, { maxTokens: 1200 }));
+  const reply = engine.generate([0, 5], endless(engine));
   const rows = engine.logits(v2lite.prompts[0].tokens);
   assert.equal(workers.size, 1);
   for (const worker of workers) {
@@ -255,7 +264,7 @@ test("closing lets accepted requests end, or cancels them, and refuses new ones"
   const [{ tokens, greedy: expected }] = v2lite.prompts;
   for (const drain of [true, false]) {
     const engine = await EngineClient.open({ folder: v2lite.folder, backend: "reference" });
-    const reply = engine.generate(tokens, greedy(engine));
+    const reply = engine.generate(tokens, drain ? greedy(engine) : endless(engine));
     const closed = engine.close({ drain });
     await assert.rejects(engine.generate(tokens, greedy(engine)).finished, BusyError);
     await closed;
@@ -268,7 +277,7 @@ test("closing lets accepted requests end, or cancels them, and refuses new ones"
 
 test("a close that drains can be cut short", async () => {
   const engine = await EngineClient.open({ folder: v2lite.folder, backend: "reference" });
-  const reply = engine.generate([0, 5], greedy(engine, { maxTokens: 1200 }));
+  const reply = engine.generate([0, 5], endless(engine));
   const slow = engine.close();
   await engine.close({ drain: false });
   await slow;

@@ -33,7 +33,7 @@ function refuses(
       return true;
     });
   });
-  assert.ok(spent < 1000);
+  assert.ok(spent < 5000); // a fifth of a second where it takes longest
 }
 const refusesPickle = (pieces: Piece[], message: RegExp) =>
   refuses(torchFile(pickle(...pieces), six), new RegExp(`at byte \\d+ of its pickle .*${message.source}`));
