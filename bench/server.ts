@@ -20,6 +20,7 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { type LanguageModel, load, openaiHandler, serve } from "../mod.ts";
+import { inFigures, median } from "./figures.ts";
 
 /** One measurement, of either way. */
 interface Work {
@@ -218,17 +219,4 @@ async function throughHttp({ url, speaksHttp, nStreams, nTokens }: Work): Promis
     return once(socket, "close");
   }));
   return { first, all: performance.now() - start };
-}
-
-function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
-}
-
-/** A median, and the two values that it lies between with a certainty of 95 %, whatever the distribution. */
-function inFigures(values: readonly number[], digits: number, unit: string): string {
-  const sorted = [...values].sort((a, b) => a - b), n = sorted.length;
-  const at = Math.max(0, Math.floor((n - 1.96 * Math.sqrt(n)) / 2));
-  const [low, high] = [sorted[at], sorted[n - 1 - at]].map((value) => value.toFixed(digits));
-  return `${median(values).toFixed(digits)} ${unit} (${low} to ${high})`;
 }
