@@ -27,12 +27,16 @@ test("a text becomes tokens and tokens become the text", async () => {
   assert.equal((await post("/detokenize", { tokens })).json.content, content);
   const { json: { pieces } } = await post("/tokenize", { content: "a bear", with_pieces: true });
   assert.equal((pieces as string[]).join(""), "a bear");
+  const { json: { token_strs } } = await post("/tokenize", { prompt: "a bear", return_token_strs: true });
+  assert.deepEqual(token_strs, pieces);
 });
 
 test("the prompt of a chat can be read and counted", async () => {
   const { text, tokens } = model.renderChat(messages);
   assert.equal((await post("/apply-template", { messages })).json.prompt, text);
   assert.deepEqual((await post("/tokenize", { messages })).json.tokens, tokens);
+  const begun = await post("/tokenize", { messages, add_special_tokens: true });
+  assert.deepEqual(begun.json.tokens, [model.tokenizer.bosId, ...tokens], "besides the template's own");
   const { usage } = await model.chat(messages, { maxTokens: 1 });
   assert.equal(usage.promptTokens, tokens.length);
 });
