@@ -5,7 +5,7 @@
  */
 import { DeviceError } from "../src/errors.ts";
 import { architecture, exists, join, namesIn, node, platform, userId } from "../src/runtime.ts";
-import { isNotPermitted, type Library, openLibrary } from "./open.ts";
+import { isNotPermitted, type Library, needCalls, openLibrary } from "./open.ts";
 import { readSources, type Sources } from "./sources.ts";
 import { abiVersion, handshakeSymbols, results, symbols } from "./symbols.ts";
 
@@ -62,6 +62,7 @@ export async function findLibrary(
   }
   const path = join(writableFolder(wanted), name);
   if (path === cached || !exists(path)) {
+    needCalls(); // before a minute of compiling
     const { buildLibrary } = await import("./build.ts");
     await buildLibrary(sources, path, compiler, progress);
   }

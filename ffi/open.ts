@@ -39,18 +39,27 @@ export function isNotPermitted(error: unknown): boolean {
   return ((error as Error).cause as Error | undefined)?.name === "NotCapable";
 }
 
+/** @throws {DeviceError} this runtime can call no library, whichever it is */
+export function needCalls(): void {
+  if (!isBun && typeof globalThis.Deno?.dlopen !== "function") {
+    throw new DeviceError(`Cannot call the kernels: ${noCalls}`);
+  }
+}
+
 /** What both runtimes give back. */
 interface Opened {
   readonly symbols: unknown;
   close(): void;
 }
 
+const noCalls = "this runtime has no foreign function interface, Deno or Bun is needed";
+
 // Bun is asked for first: it may carry a shim of Deno's globals, and never the other way round.
 const isBun = "Bun" in globalThis;
 
 function openInDeno(path: string, symbols: SymbolTable, results: ResultTable): Opened {
   if (typeof globalThis.Deno?.dlopen !== "function") {
-    throw new TypeError("this runtime has no foreign function interface, Deno or Bun is needed");
+    throw new TypeError(noCalls);
   }
   const types = { i32: "i32", f32: "f32", f64: "f64", bytes: "buffer" } as const;
   const definitions: Record<string, Deno.ForeignFunction> = {};

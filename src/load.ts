@@ -33,7 +33,7 @@ import {
   whole,
 } from "./model/json_check.ts";
 import { packageFolder } from "./package/folder.ts";
-import { basename, cacheDirectory, environment, join, resolve } from "./runtime.ts";
+import { basename, cacheDirectory, environment, join, resolve, runtimeProblem } from "./runtime.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 
 /** Options of {@linkcode load}; each has a default that fits most uses. */
@@ -158,6 +158,8 @@ export async function load(source: string, options: LoadOptions = {}): Promise<L
   const checked = checkOptions(options);
   const { onProgress, signal } = checked;
   signal?.throwIfAborted();
+  const problem = runtimeProblem();
+  if (problem !== null) throw new UnsupportedError(`Cannot load a model here: ${problem}`);
   const folder = await folderOf(source, checked);
   const name = basename(parseHubSource(source) === null ? folder : source); // a hub's folder is named by its commit
   const giveUp = new AbortController();

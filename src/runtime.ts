@@ -80,6 +80,12 @@ export const architecture: string = deno === undefined
   ? process.arch
   : { x86_64: "x64", aarch64: "arm64" }[deno.build.arch];
 
+/** @returns what is wrong with this runtime, or null: older ones lack methods that are used everywhere */
+export function runtimeProblem(): string | null {
+  if ("toBase64" in Uint8Array.prototype) return null;
+  return `${runtime.name} ${runtime.version} found, Deno, Bun, or Node from 25 on needed`;
+}
+
 /** @returns the variable's value; undefined also when Deno may not read it */
 export function environment(name: string): string | undefined {
   if (deno === undefined) return process.env[name];
