@@ -29,7 +29,7 @@ interface Work {
   readonly nStreams: number;
   readonly nTokens: number;
 }
-/** Milliseconds from the request to the first piece, and to the end of the last stream. */
+/** Milliseconds from the requests until each has its first piece, and to the end of the last stream. */
 interface Times {
   readonly first: number;
   readonly all: number;
@@ -50,6 +50,9 @@ const nSingles = 10;
 const lastChunk = Buffer.from("0\r\n\r\n");
 
 const messages = [{ role: "user" as const, content: "Tell me a story about a fox and a lamp." }];
+
+/** Milliseconds of a step in which each stream has a token: once all have begun. */
+const stepOf = ({ first, all }: Times, nTokens: number): number => (all - first) / (nTokens - 1);
 
 /** Where Linux tells how long this thread has computed: the first of its figures, in ns. */
 const schedule = `/proc/self/task/${process.pid}/schedstat`;
@@ -109,7 +112,7 @@ async function measure(): Promise<void> {
   }
 
   for (const [way, name] of [["library", "library"], ["http", "HTTP"]] as const) {
-    const perToken = streams.map((round) => round[way].all / nTokens);
+    const perToken = streams.map((round) => stepOf(round[way], nTokens));
     const spent = streams.map((round) => 1000 * round[way].spent / nTokens / nStreams);
     const first = singles.map((round) => round[way]);
     console.log(
@@ -121,7 +124,9 @@ async function measure(): Promise<void> {
         } to the first`,
     );
   }
-  const added = streams.map(({ library, http }) => 100 * (http.all / library.all - 1));
+  const added = streams.map(({ library, http }) =>
+    100 * (stepOf(http, nTokens) / stepOf(library, nTokens) - 1)
+  );
   const later = singles.map(({ library, http }) => http - library);
   const ofClient = singles.map(({ library, socket }) => socket - library);
   console.log(`The server adds ${inFigures(added, 1, "%")} to a token,`);
@@ -159,10 +164,14 @@ function spentMs(): number {
 
 async function inProcess(model: LanguageModel, nStreams: number, nTokens: number): Promise<Times> {
   const start = performance.now();
-  let first = Infinity;
+  let first = 0;
   await Promise.all(Array.from({ length: nStreams }, async () => {
+    let isBegun = false;
     const reply = model.chat(messages, { maxTokens: nTokens, ignoreEos: true, temperature: 0 });
-    for await (const _ of reply) first = Math.min(first, performance.now() - start);
+    for await (const _ of reply) {
+      if (!isBegun) first = performance.now() - start;
+      isBegun = true;
+    }
   }));
   return { first, all: performance.now() - start };
 }
@@ -209,10 +218,14 @@ async function throughHttp({ url, speaksHttp, nStreams, nTokens }: Work): Promis
   }));
   await delay(5); // the bare socket takes them up a little later
   const start = performance.now();
-  let first = Infinity;
+  let first = 0;
   await Promise.all(sockets.map((socket) => {
+    let isBegun = false;
     socket.on("data", (bytes) => {
-      if (first === Infinity && /"content":"[^"]/.test(bytes.toString())) first = performance.now() - start;
+      if (!isBegun && /"content":"[^"]/.test(bytes.toString())) {
+        first = performance.now() - start;
+        isBegun = true;
+      }
       if (bytes.subarray(-lastChunk.length).equals(lastChunk)) socket.end();
     });
     socket.write(post);
