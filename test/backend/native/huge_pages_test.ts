@@ -67,9 +67,11 @@ if (library !== null) {
     for (const movableBytes of [0, sizeBytes - 1, sizeBytes]) {
       const backend = openNative({ ...options, movableBytes });
       const products = sums(backend, path);
+      // Moving begins after a second: on a busy machine the products may be as long in coming.
+      const { pendingBytes, movedBytes } = backend.memory();
+      assert.equal(pendingBytes, movableBytes === sizeBytes ? sizeBytes : 0);
+      assert.equal(movedBytes, 0);
       assert.equal(products()[98], width);
-      assert.equal(backend.memory().pendingBytes, movableBytes === sizeBytes ? sizeBytes : 0);
-      assert.equal(backend.memory().movedBytes, 0);
       backend.close();
     }
   });
