@@ -1,7 +1,7 @@
 /**
- * Puts the parts together: a name or a folder of weights becomes a LanguageModel. The only place
- * that reads environment variables: `HADAL_CPU_ISA` and `HADAL_CPU_LIBRARY` stand in for the options,
- * `CC` names the compiler where the library must be built.
+ * Puts the parts together: a name or a folder of weights becomes a LanguageModel. Of the
+ * environment `HADAL_CPU_ISA` and `HADAL_CPU_LIBRARY` stand in for the options here, and `CC` names the compiler
+ * where the library must be built; the hub's variables are read in `hub_settings.ts`.
  * @module
  */
 import { type HubSource, parseHubSource } from "./checkpoint/hub/names.ts";
