@@ -1,52 +1,30 @@
 import assert from "node:assert/strict";
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-import { tmpdir } from "node:os";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
-import { fileURLToPath } from "node:url";
 import type { StoredTensor } from "../src/checkpoint/checkpoint.ts";
 import { applyBlockScales, decode, type FloatDtype } from "../src/checkpoint/decode.ts";
 import { openCheckpoint } from "../src/checkpoint/open.ts";
-import { CheckpointError, UnsupportedError } from "../src/errors.ts";
-import type { Network } from "../src/model/network.ts";
-import { quantize as write, type QuantizeOptions } from "../src/quantize.ts";
-import {
-  keepable,
-  type KeepablePart,
-  type Packer,
-  type TargetFormat,
-} from "../src/model/quantized_tensors.ts";
+import { keepable, type KeepablePart } from "../src/model/quantized_tensors.ts";
 import { dtypeBits } from "../src/tensor/dtype.ts";
-import { packedFormats, packedShape } from "../src/tensor/packed_format.ts";
-import { openReference } from "../src/backend/reference/backend.ts";
+import { packedShape } from "../src/tensor/packed_format.ts";
 import { roundToBf16 } from "../src/tensor/round.ts";
-import { cpuBackends, everyBackend } from "./backends.ts";
-import { aloneOn, openGolden, openNetwork } from "./model/golden.ts";
+import { openGolden, openNetwork } from "./model/golden.ts";
+import {
+  assertSameBits,
+  backends,
+  copyOf,
+  cpus,
+  fastPacker,
+  formats,
+  logitsOf,
+  minnow,
+  quantize,
+  source,
+} from "./quantized.ts";
+import { withPlace } from "./with_place.ts";
 
-const formats: readonly TargetFormat[] = [...packedFormats, "fp8", "bf16"];
 const parts = Object.keys(keepable) as KeepablePart[];
-const cpus = await cpuBackends();
-const rounding = (await cpuBackends({ exact: false })).map(({ name, open }) => ({
-  name: `${name} with int8 activations`,
-  open,
-}));
-const backends = [...await everyBackend(), ...rounding];
-/** The plain packer; tests that others make the same bytes are below. */
-const packer: Packer = openReference();
-
-function quantize(from: string, to: string, options: Partial<QuantizeOptions> = {}) {
-  return write(from, to, { format: "int8", packer, ...options });
-}
 
 for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
   const golden = openGolden(architecture);
@@ -58,7 +36,7 @@ for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
   for (const format of formats) {
     if (format === stored) continue;
     test(`${architecture} written in ${format} says what ${format} made at load says`, async () => {
-      await withFolder(async (place) => {
+      await withPlace(async (place) => {
         await quantize(folder, `${place}/out`, { format });
         let reference: Float32Array | null = null;
         for (const { name, open } of backends) {
@@ -79,7 +57,7 @@ for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
     });
 
     test(`${architecture} in ${format} has the same bytes whoever packs it`, async () => {
-      await withFolder(async (place) => {
+      await withPlace(async (place) => {
         await quantize(folder, `${place}/plain`, { format });
         for (const [i, { name, open }] of cpus.entries()) {
           const backend = await open();
@@ -95,7 +73,7 @@ for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
   }
 
   test(`${architecture} with every part kept gives bitwise the logits of its source`, async () => {
-    await withFolder(async (place) => {
+    await withPlace(async (place) => {
       await quantize(folder, `${place}/kept`, { keep: parts });
       for (const { name, open } of backends) {
         const backend = await open();
@@ -112,7 +90,7 @@ for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
   });
 
   test(`${architecture} loads with any one part kept`, async () => {
-    await withFolder(async (place) => {
+    await withPlace(async (place) => {
       for (const part of parts) {
         await quantize(folder, join(place, part), { format: "int4", keep: [part] });
         for (const { name, open } of backends) {
@@ -129,11 +107,8 @@ for (const architecture of ["v3bf16", "v2lite", "v3fp8"] as const) {
   });
 }
 
-const source = openGolden("v3bf16")!.folder;
-const minnow = fileURLToPath(new URL("../examples/minnow", import.meta.url));
-
 test("bf16 is a plain checkpoint: no word of a quantisation, each value the nearest", async () => {
-  await withFolder(async (place) => {
+  await withPlace(async (place) => {
     await quantize(minnow, `${place}/bf16`, { format: "bf16", packer: await fastPacker() });
     const config = JSON.parse(readFileSync(`${place}/bf16/config.json`, "utf8"));
     assert.equal(config.quantization_config, undefined);
@@ -158,7 +133,7 @@ test("bf16 is a plain checkpoint: no word of a quantisation, each value the near
 });
 
 test("fp8 lies and is told as in DeepSeek's own files: factors for blocks, the head as it was", async () => {
-  await withFolder(async (place) => {
+  await withPlace(async (place) => {
     await quantize(source, `${place}/fp8`, { format: "fp8" });
     const config = JSON.parse(readFileSync(`${place}/fp8/config.json`, "utf8"));
     assert.deepEqual(config.quantization_config, {
@@ -199,7 +174,7 @@ test("fp8 lies and is told as in DeepSeek's own files: factors for blocks, the h
 });
 
 test("fp8 made bf16 and fp8 again is the same, tensor for tensor", async () => {
-  await withFolder(async (place) => {
+  await withPlace(async (place) => {
     const packer = await fastPacker();
     await quantize(minnow, `${place}/bf16`, { format: "bf16", packer });
     await quantize(`${place}/bf16`, `${place}/fp8`, { format: "fp8", packer });
@@ -220,7 +195,7 @@ test("fp8 made bf16 and fp8 again is the same, tensor for tensor", async () => {
 });
 
 test("layers for multi-token prediction get the format too", async () => {
-  await withFolder(async (place) => {
+  await withPlace(async (place) => {
     const packer = await fastPacker();
     for (const format of ["int4", "bf16"] as const) {
       await quantize(minnow, join(place, format), { format, packer });
@@ -239,7 +214,7 @@ test("layers for multi-token prediction get the format too", async () => {
 });
 
 test("a head that is the embedding becomes an int8 matrix of its own", async () => {
-  await withFolder(async (place) => {
+  await withPlace(async (place) => {
     const tied = copyOf(source, join(place, "tied"), { tie_word_embeddings: true });
     await quantize(tied, `${place}/int8`);
     await quantize(tied, `${place}/kept`, { keep: parts });
@@ -261,7 +236,7 @@ test("a head that is the embedding becomes an int8 matrix of its own", async () 
 });
 
 test("each layer has a shard, and every tensor lies where a kernel can load it", async () => {
-  await withFolder(async (place) => {
+  await withPlace(async (place) => {
     await quantize(source, `${place}/int8`);
     const before = openCheckpoint(source), after = openCheckpoint(`${place}/int8`, "full");
     try {
@@ -291,167 +266,6 @@ test("each layer has a shard, and every tensor lies where a kernel can load it",
   });
 });
 
-test("damaged folders of int8 are refused by name", async () => {
-  await withFolder(async (place) => {
-    const sound = `${place}/sound`;
-    await quantize(source, sound);
-    const own = { quant_method: "hadal", format: "int8", group: 32 };
-    const { moe_intermediate_size: width } = JSON.parse(readFileSync(`${sound}/config.json`, "utf8"));
-    const shard = readdirSync(sound).filter((name) => name.endsWith(".safetensors")).sort().at(-1)!;
-    const whole = readFileSync(join(sound, shard));
-    const headerEnd = 8 + Number(whole.readBigUInt64LE());
-    const cases: [
-      what: string,
-      config: object,
-      bytes: Uint8Array,
-      error: typeof CheckpointError | typeof UnsupportedError,
-      message: RegExp,
-    ][] = [
-      ["no quantization_config", { quantization_config: undefined }, whole, CheckpointError, /has shape/],
-      [
-        "of fp8",
-        { quantization_config: { quant_method: "fp8", weight_block_size: [128, 128] } },
-        whole,
-        CheckpointError,
-        /has shape/,
-      ],
-      ["group 64", { quantization_config: { ...own, group: 64 } }, whole, UnsupportedError, /group 64/],
-      ["format int5", { quantization_config: { ...own, format: "int5" } }, whole, UnsupportedError, /int5/],
-      [
-        "format int4",
-        { quantization_config: { ...own, format: "int4" } },
-        whole,
-        CheckpointError,
-        /has shape/,
-      ],
-      [
-        "asymmetric",
-        { quantization_config: { ...own, asymmetric: true } },
-        whole,
-        CheckpointError,
-        /never asymmetric/,
-      ],
-      ["no group", { quantization_config: { ...own, group: null } }, whole, UnsupportedError, /group/],
-      ["fmt", { quantization_config: { ...own, fmt: "e4m3" } }, whole, CheckpointError, /fmt/],
-      [
-        "block",
-        { quantization_config: { ...own, weight_block_size: [128, 128] } },
-        whole,
-        CheckpointError,
-        /weight_block_size/,
-      ],
-      ["another width", { moe_intermediate_size: width + 64 }, whole, CheckpointError, /has shape/],
-      ["cut short", {}, whole.subarray(0, whole.length - 64), CheckpointError, /holds/],
-      ["too long", {}, concat(whole, new Uint8Array(64)), CheckpointError, /holds/],
-      ["unaligned", {}, shifted(whole, headerEnd), CheckpointError, /multiple of 64/],
-    ];
-    const [backend] = await Promise.all(backends.slice(0, 1).map(({ open }) => open()));
-    for (const [what, config, bytes, error, message] of cases) {
-      const folder = copyOf(sound, join(place, what), config);
-      writeFileSync(join(folder, shard), bytes);
-      assert.throws(() => openNetwork(folder, backend), (thrown: Error) => {
-        assert(thrown instanceof error, `${what}: ${thrown}`);
-        assert.match(thrown.message, message, what);
-        return true;
-      });
-    }
-    for (const format of formats) {
-      await assert.rejects(quantize(sound, `${place}/again`, { format }), (error: Error) => {
-        assert(error instanceof UnsupportedError, String(error));
-        assert.match(error.message, format === "int8" ? /in int8 already/ : /rounded to int8 already/);
-        return true;
-      });
-      assert(!existsSync(`${place}/again`));
-      if (format === "int8") continue;
-      assert.throws(() => openNetwork(sound, backend, format), /rounded to int8 already|cannot be made/);
-    }
-  });
-});
-
-test("what is there is never written over", async () => {
-  await withFolder(async (place) => {
-    writeFileSync(`${place}/file`, "text");
-    mkdirSync(`${place}/folder`);
-    symlinkSync(`${place}/nowhere`, `${place}/link`);
-    for (const name of ["file", "folder", "link"]) {
-      await assert.rejects(quantize(source, join(place, name)), /it is there already/);
-    }
-    await assert.rejects(quantize(source, `${place}/none/out`), /Cannot write/);
-    await assert.rejects(quantize(`${place}/none`, `${place}/out`), CheckpointError);
-    assert.deepEqual(readdirSync(place).sort(), ["file", "folder", "link"]);
-    assert.deepEqual(readdirSync(`${place}/folder`), []);
-    assert.equal(readFileSync(`${place}/file`, "utf8"), "text");
-  });
-});
-
-test("a run that is given up leaves nothing, whenever that happens", async () => {
-  await withFolder(async (place) => {
-    let calls = 0;
-    await quantize(source, `${place}/whole`, { onProgress: () => calls++ });
-    for (let last = 0; last < calls; last += Math.ceil(calls / 7)) {
-      const stop = new AbortController();
-      let seen = 0;
-      const onProgress = () => {
-        if (seen++ === last) stop.abort(new Error("enough"));
-      };
-      await assert.rejects(quantize(source, `${place}/out`, { signal: stop.signal, onProgress }), /enough/);
-      assert.deepEqual(readdirSync(place), ["whole"]);
-    }
-  });
-});
-
-test("a weight that a format cannot hold is named by every packer, and nothing is left", async () => {
-  await withFolder(async (place) => {
-    const name = "model.layers.1.self_attn.o_proj.weight";
-    const folder = copyOf(source, join(place, "source"), {});
-    const checkpoint = openCheckpoint(folder);
-    const { file, offset, shape: [, width] } = checkpoint.tensors.get(name)!;
-    checkpoint.close();
-    const sound = readFileSync(file);
-    for (const [what, bits] of [["NaN", 0x7fc0], ["infinity", 0xff80], ["too large", 0x7f00]] as const) {
-      const bytes = Uint8Array.from(sound);
-      new DataView(bytes.buffer).setUint16(offset + 2 * (17 * width + 40), bits, true);
-      writeFileSync(file, bytes);
-      for (const { name: backendName, open } of await everyBackend()) {
-        const packer = await open();
-        for (const format of formats) {
-          if (format === "bf16" || (format === "fp8" && what === "too large")) continue;
-          await assert.rejects(quantize(folder, `${place}/out`, { format, packer }), (error: Error) => {
-            const where = `${what} in ${format} by ${backendName}`;
-            assert(error instanceof CheckpointError, `${where}: ${error}`);
-            const at = format === "fp8" ? "\\(0, 0\\)" : "\\(17, 32\\)";
-            assert.match(
-              error.message,
-              new RegExp(`layers\\.1\\.self_attn\\.o_proj.* row 0, ${at}: .* found, ${format}`),
-              where,
-            );
-            return true;
-          });
-        }
-        packer.close();
-      }
-    }
-    assert.deepEqual(readdirSync(place), ["source"]);
-  });
-});
-
-test("a checkpoint that has the format already is refused, and so is fp8 kept in bf16", async () => {
-  await withFolder(async (place) => {
-    await assert.rejects(quantize(source, `${place}/out`, { format: "bf16" }), /it is in bf16 already/);
-    await assert.rejects(quantize(minnow, `${place}/out`, { format: "fp8" }), /it is in fp8 already/);
-    await assert.rejects(
-      quantize(minnow, `${place}/out`, { format: "bf16", keep: ["attention"] }),
-      /Cannot keep .*self_attn.*: it is in fp8, which a checkpoint in bf16 cannot hold/,
-    );
-    assert.deepEqual(readdirSync(place), []);
-  });
-});
-
-/** Kernels where they open: a few MB in plain TypeScript take seconds. */
-async function fastPacker(): Promise<Packer> {
-  return cpus.length > 0 ? await cpus.at(-1)!.open() : packer;
-}
-
 /** @returns a tensor's values, with the factors of its blocks where it has some */
 function valuesOf(checkpoint: ReturnType<typeof openCheckpoint>, tensor: StoredTensor): Float32Array {
   const values = decode(tensor.dtype as FloatDtype, checkpoint.read(tensor));
@@ -461,54 +275,9 @@ function valuesOf(checkpoint: ReturnType<typeof openCheckpoint>, tensor: StoredT
   return values;
 }
 
-/** Runs with a new folder, and removes it in any case. */
-async function withFolder(use: (place: string) => Promise<void>): Promise<void> {
-  const place = mkdtempSync(join(tmpdir(), "hadal-quantize-"));
-  try {
-    await use(place);
-  } finally {
-    rmSync(place, { recursive: true });
-  }
-}
-
-/** A copy of a model's folder with other keys in config.json. */
-function copyOf(from: string, to: string, config: object): string {
-  mkdirSync(to);
-  for (const name of readdirSync(from)) copyFileSync(join(from, name), join(to, name));
-  const json = JSON.parse(readFileSync(join(from, "config.json"), "utf8"));
-  writeFileSync(join(to, "config.json"), JSON.stringify({ ...json, ...config }));
-  return to;
-}
-
-function concat(a: Uint8Array, b: Uint8Array): Uint8Array {
-  return Uint8Array.from([...a, ...b]);
-}
-
-/** The same file with four more spaces after its header. */
-function shifted(file: Uint8Array, headerEnd: number): Uint8Array {
-  const spaces = new Uint8Array(4).fill(0x20);
-  const out = concat(concat(file.subarray(0, headerEnd), spaces), file.subarray(headerEnd));
-  new DataView(out.buffer).setBigUint64(0, BigInt(headerEnd - 8 + spaces.length), true);
-  return out;
-}
-
-/** A prompt, and two generated tokens. */
-function logitsOf(network: Network, tokens: Int32Array): Float32Array {
-  const sequence = aloneOn(network, tokens.length + 2);
-  const logits = [sequence.prompt(tokens), sequence.generated(5), sequence.generated(7)];
-  return Float32Array.from(logits.flatMap((values) => [...values]));
-}
-
 /** The same bytes give the same logits on every backend that keeps activations in f32. */
 function assertNear(found: Float32Array, expected: Float32Array, what: string): void {
   const allowed = 2e-4 * (Math.max(...expected) - Math.min(...expected));
   const off = found.reduce((most, value, i) => Math.max(most, Math.abs(value - expected[i])), 0);
   assert(off <= allowed, `${what}: off by ${off}, ${allowed} allowed`);
-}
-
-function assertSameBits(found: Float32Array, expected: Float32Array, what: string): void {
-  assert.equal(found.length, expected.length, what);
-  const a = new Uint32Array(found.buffer), b = new Uint32Array(expected.buffer);
-  const different = a.findIndex((bits, i) => bits !== b[i]);
-  assert.equal(different, -1, `${what}: ${found[different]} at ${different}, ${expected[different]} needed`);
 }
