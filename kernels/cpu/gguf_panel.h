@@ -107,7 +107,7 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
   f32x16 total[MOST_PACKED_ROWS];
   UNROLL for (int r = 0; r < n_rows; r++) {
     const float *so_far = t.out + (size_t)r * t.out_stride;
-    total[r] = t.k == 0 ? zero16() : t.valid == T16_ROWS ? load16(so_far) : load16_part(so_far, t.valid);
+    total[r] = t.k == 0 ? zero16() : load16_first(so_far, t.valid);
   }
   const uint8_t *group = t.panel, *next = t.next;
   const size_t group_share = (size_t)(T16_ROWS * gguf_bytes(format) * GROUP / gguf_width(format));
@@ -135,11 +135,7 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
     const f32x16 least = load16(group + SCALES_AT + LINE);
     UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(least, splat16(of_x[r].scaled_sum), total[r]);
   }
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    float *to = t.out + (size_t)r * t.out_stride;
-    if (t.valid == T16_ROWS) store16(to, total[r]);
-    else store16_part(to, total[r], t.valid);
-  }
+  UNROLL for (int r = 0; r < n_rows; r++) store16_first(t.out + (size_t)r * t.out_stride, total[r], t.valid);
 }
 
 // Compiled apart for each format and for 1 to gguf_tile_rows() rows.

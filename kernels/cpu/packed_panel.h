@@ -106,7 +106,7 @@ INLINE void panel_products(int format, int n_rows, const packed_panel_tile *tile
   const group_scale *of_x[MOST_PACKED_ROWS];
   UNROLL for (int r = 0; r < n_rows; r++) {
     const float *so_far = t.out + (size_t)r * t.out_stride;
-    total[r] = t.first_group == 0 ? zero16() : t.valid == T16_ROWS ? load16(so_far) : load16_part(so_far, t.valid);
+    total[r] = t.first_group == 0 ? zero16() : load16_first(so_far, t.valid);
     x[r] = t.x[r] + t.first_group * GROUP;
     of_x[r] = (const group_scale *)(t.x[r] + t.padded) + t.first_group;
   }
@@ -126,11 +126,7 @@ INLINE void panel_products(int format, int n_rows, const packed_panel_tile *tile
       x[r] += GROUP, of_x[r]++;
     }
   }
-  UNROLL for (int r = 0; r < n_rows; r++) {
-    float *to = t.out + (size_t)r * t.out_stride;
-    if (t.valid == T16_ROWS) store16(to, total[r]);
-    else store16_part(to, total[r], t.valid);
-  }
+  UNROLL for (int r = 0; r < n_rows; r++) store16_first(t.out + (size_t)r * t.out_stride, total[r], t.valid);
 }
 
 // Compiled apart for each format and for 1 to packed_tile_rows() rows.

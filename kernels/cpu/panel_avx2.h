@@ -12,7 +12,7 @@ enum { HALF_ROWS = 4, HALF_COLUMNS = 3, HALF = K_BLOCK / 2 };
 // Writes zeros up to a multiple of 16 values.
 INLINE void split_row(float *to, const float *from, int width) {
   for (int k = 0; k < width; k += 16) {
-    const f32x16 both = width - k < 16 ? load16_part(from + k, width - k) : load16(from + k);
+    const f32x16 both = load16_first(from + k, width - k);
     _mm256_storeu_ps(to + k / 2, both.lo);
     _mm256_storeu_ps(to + HALF + k / 2, both.hi);
   }

@@ -40,12 +40,6 @@ static status embed_kernel(device *d, float *out, const weight *w, const int32_t
 
 // ---- rms_norm, add_rms_norm
 
-INLINE f32x16 load_tail(const float *from, int32_t left) { return left < 16 ? load16_part(from, left) : load16(from); }
-INLINE void store_tail(float *to, f32x16 a, int32_t left) {
-  if (left < 16) store16_part(to, a, left);
-  else store16(to, a);
-}
-
 // 1 / root mean square. Four sums of 16 lanes hide the latency of one.
 INLINE float inverse_rms(const float *x, int32_t width, float eps) {
   f32x16 sums[4] = {zero16(), zero16(), zero16(), zero16()};
@@ -57,7 +51,7 @@ INLINE float inverse_rms(const float *x, int32_t width, float eps) {
     }
   }
   for (; i < width; i += 16) {
-    const f32x16 v = load_tail(x + i, width - i);
+    const f32x16 v = load16_first(x + i, width - i);
     sums[0] = fma16(v, v, sums[0]);
   }
   const float sum = reduce_add16(add16(add16(sums[0], sums[1]), add16(sums[2], sums[3])));
@@ -68,7 +62,7 @@ INLINE float inverse_rms(const float *x, int32_t width, float eps) {
 INLINE void add_values(float *x, const float *delta, int64_t n) {
   for (int64_t i = 0; i < n; i += 16) {
     const int32_t left = n - i < 16 ? (int32_t)(n - i) : 16;
-    store_tail(x + i, add16(load_tail(x + i, left), load_tail(delta + i, left)), left);
+    store16_first(x + i, add16(load16_first(x + i, left), load16_first(delta + i, left)), left);
   }
 }
 
@@ -90,8 +84,8 @@ static void norm_chunk(void *context, int32_t chunk, int32_t thread) {
     const f32x16 scale = splat16(inverse_rms(x, n->width, n->eps));
     for (int32_t i = 0; i < n->width; i += 16) {
       const int32_t left = n->width - i;
-      const f32x16 scaled = mul16(load_tail(x + i, left), scale);
-      store_tail(n->out + at + i, mul16(scaled, load_tail(n->weight + i, left)), left);
+      const f32x16 scaled = mul16(load16_first(x + i, left), scale);
+      store16_first(n->out + at + i, mul16(scaled, load16_first(n->weight + i, left)), left);
     }
   }
 }

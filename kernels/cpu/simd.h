@@ -54,6 +54,12 @@ INLINE void store16_part(void *to, f32x16 a, int n) {
   store16(all, a);
   memcpy(to, all, (size_t)n * 4);
 }
+// The end of a row: its last n values, or sixteen where more are left.
+INLINE f32x16 load16_first(const float *from, int32_t n) { return n < 16 ? load16_part(from, n) : load16(from); }
+INLINE void store16_first(float *to, f32x16 a, int32_t n) {
+  if (n < 16) store16_part(to, a, n);
+  else store16(to, a);
+}
 
 // fp8 e4m3 (no infinities, 0x7f and 0xff are NaN). load16_fp8_scaled multiplies by scale256 / 256: the
 // factor lies in the detour through f16, whose exponent is 8 larger.
