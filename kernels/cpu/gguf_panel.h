@@ -77,16 +77,16 @@ typedef struct {
 } gguf_tile;
 
 // The dot products of lines `begin` to `end` of a group, one half of it or all.
-INLINE void dot_lines(int format, int n_rows, const uint8_t *group, int begin, int end, const uint8_t *const *x, const group_scale *of_x,
-                      f32x16 *dot) {
+INLINE void dot_lines(int format, int n_rows, const uint8_t *group, int begin, int end, const uint8_t *const *x,
+                      const group_scale *const *of_x, f32x16 *dot) {
   const bool is_small = has_small_codes(format);
   const int zero = is_small ? gguf_zero(format) : 0;
   small_sum small[MOST_PACKED_ROWS];
   i32x16 wide[MOST_PACKED_ROWS];
   UNROLL for (int r = 0; r < n_rows; r++) {
-    const int16_t *of_half = of_x[r].pairs[begin / 4];
-    if (is_small) small[r] = small_start(zero, of_x[r].sum);
-    else wide[r] = wide_start(end - begin == GROUP_LINES ? of_x[r].sum : of_half[0] + of_half[1]);
+    const int16_t *of_half = of_x[r]->pairs[begin / 4];
+    if (is_small) small[r] = small_start(zero, of_x[r]->sum);
+    else wide[r] = wide_start(end - begin == GROUP_LINES ? of_x[r]->sum : of_half[0] + of_half[1]);
   }
   UNROLL for (int j = begin; j < end; j++) {
     const line codes = load_line(group + j * LINE);
@@ -99,7 +99,7 @@ INLINE void dot_lines(int format, int n_rows, const uint8_t *group, int begin, i
       else wide[r] = wide_dot(wide[r], values, four);
     }
   }
-  UNROLL for (int r = 0; r < n_rows; r++) dot[r] = to_f32x16(is_small ? small_total(small[r], zero, of_x[r].sum) : wide[r]);
+  UNROLL for (int r = 0; r < n_rows; r++) dot[r] = to_f32x16(is_small ? small_total(small[r], zero, of_x[r]->sum) : wide[r]);
 }
 
 INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
@@ -112,11 +112,11 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
   const uint8_t *group = t.panel, *next = t.next;
   const size_t group_share = (size_t)(T16_ROWS * gguf_bytes(format) * GROUP / gguf_width(format));
   for (int32_t k = t.k; k < t.k + t.width; k += GROUP, group += PANEL_GROUP_BYTES) {
-    group_scale of_x[MOST_PACKED_ROWS];
+    const group_scale *of_x[MOST_PACKED_ROWS];
     const uint8_t *x[MOST_PACKED_ROWS];
     UNROLL for (int r = 0; r < n_rows; r++) {
       x[r] = t.x[r] + k;
-      memcpy(of_x + r, t.x[r] + t.padded + (size_t)(k / GROUP) * sizeof *of_x, sizeof *of_x);
+      of_x[r] = scales_of_row(t.x[r], t.padded) + k / GROUP;
     }
     if (next) {
       UNROLL for (size_t line = 0; line < group_share; line += LINE) prefetch(next + line);
@@ -130,10 +130,10 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
       const f32x16 of_first = load16(group + SCALES_AT + LINE), of_second = load16(group + SCALES_AT + 2 * LINE);
       UNROLL for (int r = 0; r < n_rows; r++) dot[r] = fma16(second[r], of_second, mul16(dot[r], of_first));
     }
-    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(dot[r], mul16(scale, splat16(of_x[r].scale)), total[r]);
+    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(dot[r], mul16(scale, splat16(of_x[r]->scale)), total[r]);
     if (format != Q4_K) continue;
     const f32x16 least = load16(group + SCALES_AT + LINE);
-    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(least, splat16(of_x[r].scaled_sum), total[r]);
+    UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(least, splat16(of_x[r]->scaled_sum), total[r]);
   }
   UNROLL for (int r = 0; r < n_rows; r++) store16_first(t.out + (size_t)r * t.out_stride, total[r], t.valid);
 }

@@ -28,6 +28,8 @@ INLINE group_scale scale_of_group(const uint8_t *values, float scale) {
 
 static inline size_t padded_width(int32_t width) { return (size_t)(width + T16_WIDTH - 1) / T16_WIDTH * T16_WIDTH; }
 static inline size_t rounded_bytes(int32_t width) { return padded_width(width) / GROUP * (GROUP + sizeof(group_scale)); }
+// Of its groups. To be read where they lie: copied, four rows at once would take a tenth longer.
+INLINE const group_scale *scales_of_row(const uint8_t *row, size_t padded) { return (const group_scale *)(row + padded); }
 
 // Rounds x[begin .. end) to int8; `begin` is a multiple of GROUP, and so is `end` unless it is the width. The
 // last call pads the row. A group with an infinity or NaN gets the scale NaN.

@@ -57,18 +57,18 @@ INLINE void add_line(packed_sum *sum, int format, const packed_line *from, const
 INLINE f32x16 add_to_total(f32x16 total, int format, const packed_sum *sum, const group_scale *group, const uint8_t *scales) {
   const i32x16 dot = is_wide(format) ? sum->wide : small_total(sum->small, code_zero(format), group->sum);
   total = fma16(to_f32x16(dot), mul16(load16_f16(scales), splat16(group->scale)), total);
-  if (format == INT4A) total = fma16(load16_f16(scales + LINE), splat16(group->scale * (float)group->sum), total);
+  if (format == INT4A) total = fma16(load16_f16(scales + LINE), splat16(group->scaled_sum), total);
   return total;
 }
 
 INLINE void packed_group(int format, int n_rows, int n_columns, const packed_tile *t, const uint8_t *const *rows, const uint8_t *block,
                          size_t k, int half, f32x16 (*total)[PACKED_COLUMNS]) {
   const int n_lines = (int)(t16_block_bytes(format) / LINE);
-  group_scale group[MOST_PACKED_ROWS];
+  const group_scale *group[MOST_PACKED_ROWS];
   packed_sum sum[MOST_PACKED_ROWS][PACKED_COLUMNS];
   UNROLL for (int r = 0; r < n_rows; r++) {
-    memcpy(group + r, rows[r] + t->padded + k / GROUP * sizeof *group, sizeof *group);
-    UNROLL for (int c = 0; c < n_columns; c++) start_sum(&sum[r][c], format, group + r);
+    group[r] = scales_of_row(rows[r], t->padded) + k / GROUP;
+    UNROLL for (int c = 0; c < n_columns; c++) start_sum(&sum[r][c], format, group[r]);
   }
   UNROLL for (int j = 0; j < GROUP_LINES; j++) {
     const int ahead = GROUP_LINES * half + j;
@@ -84,7 +84,7 @@ INLINE void packed_group(int format, int n_rows, int n_columns, const packed_til
   UNROLL for (int c = 0; c < n_columns; c++) {
     const uint8_t *scales = block + (size_t)c * t->column_bytes + t16_scale_at(format, half, 0);
     if (format == INT8 && half == 1) prefetch(scales + PACKED_AHEAD);
-    UNROLL for (int r = 0; r < n_rows; r++) total[r][c] = add_to_total(total[r][c], format, &sum[r][c], group + r, scales);
+    UNROLL for (int r = 0; r < n_rows; r++) total[r][c] = add_to_total(total[r][c], format, &sum[r][c], group[r], scales);
   }
 }
 
@@ -92,9 +92,8 @@ INLINE void packed_group(int format, int n_rows, int n_columns, const packed_til
 // read once, and one is asked for with each that is multiplied.
 INLINE void packed_block(int format, const packed_tile *t, const uint8_t *row, const uint8_t *block, size_t k, f32x16 *total) {
   const int n_lines = t16_value_lines(format), n_all = (int)(t16_block_bytes(format) / LINE), halves = format == INT8 ? 1 : 2;
-  group_scale group[2];
+  const group_scale *group = scales_of_row(row, t->padded) + k / GROUP;
   packed_sum sum[2];
-  memcpy(group, row + t->padded + k / GROUP * sizeof *group, sizeof group);
   UNROLL for (int half = 0; half < 2; half++) start_sum(sum + half, format, group + half);
   UNROLL for (int i = 0; i < GROUP_LINES * 2 / halves; i++) {
     if (i < n_lines) prefetch(block + PACKED_AHEAD + i * LINE);
@@ -116,10 +115,10 @@ INLINE void packed_block(int format, const packed_tile *t, const uint8_t *row, c
 INLINE void packed_group_pairs(int format, int n_rows, const packed_tile *t, const uint8_t *const *rows, const uint8_t *block, size_t k,
                                int half, f32x16 (*total)[PACKED_COLUMNS]) {
   const int zero = code_zero(format), n_lines = (int)(t16_block_bytes(format) / LINE);
-  group_scale group[MOST_PACKED_ROWS];
+  const group_scale *group[MOST_PACKED_ROWS];
   pair_sum sum[MOST_PACKED_ROWS / 2];
-  UNROLL for (int r = 0; r < n_rows; r++) memcpy(group + r, rows[r] + t->padded + k / GROUP * sizeof *group, sizeof *group);
-  UNROLL for (int p = 0; p < n_rows / 2; p++) sum[p] = pair_start(-zero * group[2 * p].sum, -zero * group[2 * p + 1].sum);
+  UNROLL for (int r = 0; r < n_rows; r++) group[r] = scales_of_row(rows[r], t->padded) + k / GROUP;
+  UNROLL for (int p = 0; p < n_rows / 2; p++) sum[p] = pair_start(-zero * group[2 * p]->sum, -zero * group[2 * p + 1]->sum);
   UNROLL for (int j = 0; j < GROUP_LINES; j += 2) {
     line lines[2];
     UNROLL for (int i = 0; i < 2; i++) {
@@ -135,8 +134,8 @@ INLINE void packed_group_pairs(int format, int n_rows, const packed_tile *t, con
   const uint8_t *scales = block + t16_scale_at(format, half, 0);
   const f32x16 scale = load16_f16(scales);
   UNROLL for (int r = 0; r < n_rows; r++) {
-    total[r][0] = fma16(to_f32x16(pair_total(sum[r / 2], r % 2)), mul16(scale, splat16(group[r].scale)), total[r][0]);
-    if (format == INT4A) total[r][0] = fma16(load16_f16(scales + LINE), splat16(group[r].scale * (float)group[r].sum), total[r][0]);
+    total[r][0] = fma16(to_f32x16(pair_total(sum[r / 2], r % 2)), mul16(scale, splat16(group[r]->scale)), total[r][0]);
+    if (format == INT4A) total[r][0] = fma16(load16_f16(scales + LINE), splat16(group[r]->scaled_sum), total[r][0]);
   }
 }
 #endif

@@ -108,7 +108,7 @@ INLINE void panel_products(int format, int n_rows, const packed_panel_tile *tile
     const float *so_far = t.out + (size_t)r * t.out_stride;
     total[r] = t.first_group == 0 ? zero16() : load16_first(so_far, t.valid);
     x[r] = t.x[r] + t.first_group * GROUP;
-    of_x[r] = (const group_scale *)(t.x[r] + t.padded) + t.first_group;
+    of_x[r] = scales_of_row(t.x[r], t.padded) + t.first_group;
   }
   const uint8_t *group = t.panel, *next = t.next;
   const size_t group_share = t16_block_bytes(format) / 2;
