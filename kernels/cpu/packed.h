@@ -75,7 +75,7 @@ INLINE void packed_group(int format, int n_rows, int n_columns, const packed_til
     packed_line lines[PACKED_COLUMNS];
     UNROLL for (int c = 0; c < n_columns; c++) {
       const uint8_t *from = block + (size_t)c * t->column_bytes;
-      if (ahead < n_lines) prefetch(from + PACKED_AHEAD + ahead * LINE);
+      if (ahead < n_lines) prefetch(from + PACKED_AHEAD_OF_ROWS + ahead * LINE);
       read_line(lines + c, format, from, half, j);
     }
     UNROLL for (int r = 0; r < n_rows; r++)
@@ -83,7 +83,7 @@ INLINE void packed_group(int format, int n_rows, int n_columns, const packed_til
   }
   UNROLL for (int c = 0; c < n_columns; c++) {
     const uint8_t *scales = block + (size_t)c * t->column_bytes + t16_scale_at(format, half, 0);
-    if (format == INT8 && half == 1) prefetch(scales + PACKED_AHEAD);
+    if (format == INT8 && half == 1) prefetch(scales + PACKED_AHEAD_OF_ROWS);
     UNROLL for (int r = 0; r < n_rows; r++) total[r][c] = add_to_total(total[r][c], format, &sum[r][c], group[r], scales);
   }
 }
