@@ -42,7 +42,7 @@ INLINE f32x16 in_register16(f32x16 a) { return a; }  // there are none to spare
 enum { TILE_ROWS = 6, TILE_COLUMNS = 1, STRIP_COLUMNS = 4, STRIP_WIDTH = INT32_MAX };
 // Processors that have no more than AVX2 fetch ahead themselves as soon as they see lines come in order. To ask further
 // ahead than they look takes the buffers of L1's misses from them: on Zen 3 one core gets 16.2 GB/s from four streams
-// with 2 KB, 18.4 with 512 bytes; from one 16.2 with 6 KB and 17.2 with 1 KB.
+// with 2 KB, 18.4 with 512 bytes; from one 15.9 with 4 KB and 17.2 with 1 KB (bf16).
 enum { PREFETCH_ONE = 1024, PREFETCH_EACH = 512 };
 #define TILE_HALVES  // panel_avx2.h
 
