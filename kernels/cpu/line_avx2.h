@@ -86,13 +86,7 @@ INLINE i32x16 wide_dot(i32x16 sum, wide_line w, int32_t x) {
 
 // Rows and groups of 16 weight rows of a tile: what leaves room for its operands in 16 registers.
 enum { WIDE_ROWS = 4, SMALL_ROWS = 4, PACKED_COLUMNS = 1 };
-<<<<<<< HEAD
-// How far ahead a stream of blocks is fetched (simd_avx2.h says why so near): 1 to 1.5 KB is 14 to 17 % faster than 4
-// KB for int8, 7 to 9 for int4.
-// With several rows of activations, each line takes longer: 2 KB is 3 to 6 % faster for int4, up to 6 for int8.
-enum { PACKED_AHEAD = 1024, PACKED_AHEAD_OF_ROWS = 2048 };
-=======
 // How far ahead a stream of blocks is fetched (simd_avx2.h says why so near): 1 to 1.5 KB is 8 to 13 % faster than 4 KB
 // for int8, 7 to 9 for int4 (one core).
-enum { PACKED_AHEAD = 1024 };
->>>>>>> aac8522 (kernels: the figures beside the distances are those that were measured)
+// With several rows of activations, each line takes longer: 2 KB is 3 to 6 % faster for int4, up to 6 for int8.
+enum { PACKED_AHEAD = 1024, PACKED_AHEAD_OF_ROWS = 2048 };

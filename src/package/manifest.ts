@@ -51,7 +51,7 @@ export const manifest = {
     "cpu/limits.c": [3506, "720b3e8b532ef6f18bc11059637af28c39de4d7bad6a0482b2e4873f0517279f"],
     "cpu/line.h": [1619, "ec57fb8f37a05c9803b86aa1e4c974ec40331cf35fa97250b2d693d37ff6773b"],
     "cpu/line_128.h": [3399, "00a5625cd75e3a43ec5b89cd703cdc3e9e08d6aba01df066d51ec6c65bc4ee89"],
-    "cpu/line_avx2.h": [5458, "e0600ff70db74219a4cd37173d757e6cbb2da6b0967a5520549ecedd0cde869d"],
+    "cpu/line_avx2.h": [5166, "32f1c3d227b92476002c722c4c621837881ec94bc629b1da8fac9ba8b84c8e3c"],
     "cpu/line_avx512.h": [3338, "1d03de719ddfb4d39860af845fe643a0fee06a62b9b8e891e9ef5c43ec758005"],
     "cpu/linear.c": [1149, "54df78538a4a25b6ca901aa63b5ed2391870364e8d7d6be8b4ee3b515219309e"],
     "cpu/memory.c": [5607, "f98693a4ce9654423519391e0f059c07846ea702cc51d2ca0388bf371854aca1"],
