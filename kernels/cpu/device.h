@@ -126,7 +126,7 @@ typedef struct kernels {
   status (*route)(device *d, int32_t *ids, float *weights, const float *x, const weight *gate, const float *bias, int32_t rows,
                   const routing *how);
   // limit_loops.c: one short run of nothing but that; the last two return the operations done
-  void (*limit_read)(device *d, const uint8_t *from, size_t bytes);
+  void (*limit_read)(device *d, const uint8_t *from, size_t bytes, size_t ahead);
   double (*limit_int8)(device *d);
   double (*limit_f32)(device *d);
 } kernels;

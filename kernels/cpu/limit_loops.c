@@ -116,22 +116,23 @@ static __attribute__((unused)) double limit_int8_loop(device *d) {
 
 typedef struct {
   const uint8_t *from;
-  size_t bytes, chunk_bytes;
+  size_t bytes, chunk_bytes, ahead;
 } reading;
 
-// A line at a time, asking for what lies 4 KB ahead: without that a core waits for memory (KERNELS.md section 0).
+// Four lines at a time, by whole registers, each asking for one that lies ahead.
 static void read_chunk(void *context, int32_t chunk, int32_t thread) {
-  typedef int32_t words __attribute__((vector_size(LINE)));
+  typedef int32_t words __attribute__((vector_size(sizeof(int_register))));
+  enum { LINES = 4, IN_LINE = LINE / sizeof(words) };
   const reading *r = context;
   (void)thread;
   const size_t begin = (size_t)chunk * r->chunk_bytes;
   const size_t end = begin + r->chunk_bytes < r->bytes ? begin + r->chunk_bytes : r->bytes;
-  words sum[4] = {{0}};
-  for (size_t i = begin; i + sizeof sum <= end; i += sizeof sum) {
-    UNROLL for (size_t k = 0; k < 4; k++) {
-      const uint8_t *line = r->from + i + k * LINE;
-      prefetch(line + 4096);
-      sum[k] += *(const words *)line;
+  words sum[LINES] = {{0}};
+  for (size_t i = begin; i + LINES * LINE <= end; i += LINES * LINE) {
+    UNROLL for (size_t k = 0; k < LINES; k++) {
+      const words *line = (const words *)(r->from + i + k * LINE);
+      prefetch((const uint8_t *)line + r->ahead);
+      UNROLL for (size_t part = 0; part < IN_LINE; part++) sum[k] += line[part];
     }
   }
   sum[0] += sum[1] + sum[2] + sum[3];
@@ -139,8 +140,8 @@ static void read_chunk(void *context, int32_t chunk, int32_t thread) {
 }
 
 // `from` is 64-byte aligned; long stretches, as the products read their weights (chunks.h).
-static void limit_read_loop(device *d, const uint8_t *from, size_t bytes) {
+static void limit_read_loop(device *d, const uint8_t *from, size_t bytes, size_t ahead) {
   const size_t chunks = (size_t)d->threads * 16;
-  reading r = {from, bytes, (bytes / chunks / 4096 + 1) * 4096};
+  reading r = {from, bytes, (bytes / chunks / 4096 + 1) * 4096, ahead};
   parallel(d, (int32_t)((bytes + r.chunk_bytes - 1) / r.chunk_bytes), read_chunk, &r);
 }

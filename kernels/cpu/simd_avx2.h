@@ -44,7 +44,8 @@ enum { TILE_ROWS = 6, TILE_COLUMNS = 1, STRIP_COLUMNS = 4, STRIP_WIDTH = INT32_M
 // ahead than they look takes the buffers of L1's misses from them: on Zen 3 one core gets 16.2 GB/s from four streams
 // with 2 KB, 18.4 with 512 bytes; from one 15.9 with 4 KB and 17.2 with 1 KB (bf16).
 enum { PREFETCH_ONE = 1024, PREFETCH_EACH = 512 };
-#define TILE_HALVES  // panel_avx2.h
+#define TILE_HALVES   // panel_avx2.h
+#define PLAIN_FP8     // fp8_strip_avx2.h
 
 // The larger of |a| and |b|; as bit patterns, so that infinity and NaN count as the largest.
 INLINE __m256 max_magnitude8(__m256 a, __m256 b) {

@@ -46,6 +46,13 @@ INLINE f32x16 scale_at(const weight_rows *w, int k) {
   return splat16(scale * 256);
 }
 
+// How far from `data` lies what is to be fetched when byte `at` of `n_columns` rows is read: ahead in each, from the
+// end of these rows into those that follow.
+INLINE size_t ahead_of(const weight_rows *w, size_t at, int n_columns) {
+  const size_t ahead = at + (n_columns == 1 ? PREFETCH_ONE : PREFETCH_EACH);
+  return n_columns > 1 && ahead >= w->bytes_left ? ahead + (size_t)(n_columns - 1) * w->stride : ahead;
+}
+
 // sum[r][c] += x[r][k .. k + 16] * w[c][k .. k + 16], or the first `n` of them
 INLINE void tile_step(int n_rows, int n_columns, int format, f32x16 (*sum)[MOST_COLUMNS], const float *const *x,
                       const weight_rows *w, int k, int n) {
@@ -61,8 +68,8 @@ INLINE void tile_step(int n_rows, int n_columns, int format, f32x16 (*sum)[MOST_
   }
 }
 
-// out[r * out_stride + c] = or += (a later block) the dot products over `width` <= K_BLOCK. Prefetches the
-// weight stream, from the end of these rows into those that follow.
+// out[r * out_stride + c] = or += (a later block) the dot products over `width` <= K_BLOCK. Prefetches weights where
+// they stream by.
 INLINE void tile(int n_rows, int n_columns, int format, bool streams, float *out, size_t out_stride, const float *const *x,
                  const weight_rows *w, int width, bool later_block) {
   f32x16 sum[TILE_ROWS][MOST_COLUMNS];
@@ -77,8 +84,7 @@ INLINE void tile(int n_rows, int n_columns, int format, bool streams, float *out
   // Long enough steps that a processor foresees the last one and begins the next tile in time.
   for (; k + STEP <= width; k += STEP) {
     if (streams) {
-      size_t ahead = (size_t)(k * bytes) + (n_columns == 1 ? PREFETCH_ONE : PREFETCH_EACH);
-      if (n_columns > 1 && ahead >= local.bytes_left) ahead += (size_t)(n_columns - 1) * local.stride;
+      const size_t ahead = ahead_of(&local, (size_t)(k * bytes), n_columns);
       UNROLL for (int c = 0; c < n_columns; c++)
         UNROLL for (int line = 0; line < STEP * bytes; line += LINE) prefetch(local.data + (size_t)c * local.stride + ahead + line);
     }
@@ -124,7 +130,11 @@ TILE_FUNCTIONS(fp8, FP8)
 STRIP_FUNCTION(f32, F32)
 STRIP_FUNCTION(bf16, BF16)
 STRIP_FUNCTION(f16, F16)
+#ifdef PLAIN_FP8
+#include "fp8_strip_avx2.h"
+#else
 STRIP_FUNCTION(fp8, FP8)
+#endif
 #ifndef TILE_HALVES
 TILE_FUNCTION(panel_tile, TILE_COLUMNS, F32, false)
 TILE_FUNCTION(panel_column, 1, F32, false)

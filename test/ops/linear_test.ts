@@ -37,6 +37,21 @@ for (const format of weightFormats) {
   });
 }
 
+opTest("linear with fp8 weights of every code", {
+  "all scales that a file may hold": (ops, random) =>
+    [1, 2e-4, -3, 127.9, 128, -1e4, 1e30, 1e-30, 1e-42, 0, Infinity, NaN].flatMap((scale) =>
+      [1, 3].map((rows) => {
+        // Each row begins with another code; one has those of NaN, 0x7f and 0xff.
+        const codes = Uint8Array.from({ length: 8 * 256 }, (_, i) => {
+          const code = (i + 37 * (i >> 8)) & 0xff;
+          return (code & 0x7f) === 0x7f && i >> 8 !== 5 ? 0 : code;
+        });
+        const stored = random.storedFp8(8, 256, codes, Float32Array.of(scale, 1e-3));
+        return ops.linear(random(rows, 256), ops.loadWeight(stored, "fp8"));
+      })
+    ),
+});
+
 for (const format of weightFormats.filter((format) => format !== "f32" && format !== "f16")) {
   opTest(`linear with a ${format} weight packed from other formats`, {
     "all that are not packed": (ops, random) =>

@@ -22,6 +22,8 @@ export interface Random {
   angles(tokens: number, ropeDim: number): Tensor;
   /** A matrix of a checkpoint, with rows of length about 1. */
   stored(rows: number, width: number, dtype: WeightDtype): StoredMatrix;
+  /** A matrix of fp8 with these codes, and a scale for each 128 x 128 of them. */
+  storedFp8(rows: number, width: number, codes: Uint8Array, scales: Float32Array): StoredMatrix;
   /** A matrix of a GGUF file; the width is whole blocks. */
   storedBlocks(rows: number, width: number, format: BlockFormat): StoredMatrix;
   weight(rows: number, width: number, format?: WeightFormat): Weight;
@@ -65,6 +67,8 @@ export function randomFrom(backend: Backend, seed: string, folder: string): Rand
     const file = join(folder, String(nFiles++));
     return storeMatrix(file, values(rows * width), rows, width, dtype, next);
   };
+  const storedFp8 = (rows: number, width: number, codes: Uint8Array, scales: Float32Array): StoredMatrix =>
+    storeFp8(join(folder, String(nFiles++)), rows, width, codes, scales);
   const storedBlocks = (rows: number, width: number, format: BlockFormat): StoredMatrix =>
     storeBlocks(join(folder, String(nFiles++)), rows, width, format, next);
   const weight = (rows: number, width: number, format: WeightFormat = "f32"): Weight =>
@@ -89,6 +93,7 @@ export function randomFrom(backend: Backend, seed: string, folder: string): Rand
       return backend.upload(out, ropeDim);
     },
     stored,
+    storedFp8,
     storedBlocks,
     weight,
     experts: (
@@ -106,7 +111,10 @@ export function randomFrom(backend: Backend, seed: string, folder: string): Rand
   return Object.assign(make, rest) as Random;
 }
 
-/** Writes a matrix at an odd place of a file, as safetensors may have it. */
+// As safetensors may have it.
+const oddOffset = 7;
+
+/** Writes a matrix at an odd place of a file. */
 function storeMatrix(
   file: string,
   values: Float32Array,
@@ -117,35 +125,36 @@ function storeMatrix(
 ): StoredMatrix {
   for (let i = 0; i < values.length; i++) values[i] /= Math.sqrt(width);
   const bytes = encode(values, dtype);
-  const offset = 7;
-  const head = new Uint8Array(offset);
-  const matrix = {
-    name: "weight",
-    file,
-    offset,
-    sizeBytes: bytes.length,
-    dtype: dtype as Dtype,
-    rows,
-    width,
-  };
   if (dtype !== "F8_E4M3") {
-    writeFileSync(file, concat([head, bytes]));
-    return matrix;
+    writeFileSync(file, concat([new Uint8Array(oddOffset), bytes]));
+    return { name: "weight", file, offset: oddOffset, sizeBytes: bytes.length, dtype, rows, width };
   }
-  const scaleRows = Math.ceil(rows / 128), scaleWidth = Math.ceil(width / 128);
-  const scales = new Float32Array(scaleRows * scaleWidth).map(() => (0.5 + next()) / (16 * Math.sqrt(width)));
+  const nScales = Math.ceil(rows / 128) * Math.ceil(width / 128);
+  const scales = new Float32Array(nScales).map(() => (0.5 + next()) / (16 * Math.sqrt(width)));
+  return storeFp8(file, rows, width, bytes, scales);
+}
+
+/** Writes codes and their scales behind them. */
+function storeFp8(
+  file: string,
+  rows: number,
+  width: number,
+  codes: Uint8Array,
+  scales: Float32Array,
+): StoredMatrix {
   const scaleBytes = new Uint8Array(scales.buffer);
-  writeFileSync(file, concat([head, bytes, scaleBytes]));
+  writeFileSync(file, concat([new Uint8Array(oddOffset), codes, scaleBytes]));
+  const codesAt = { offset: oddOffset, sizeBytes: codes.length, dtype: "F8_E4M3" as Dtype, rows, width };
   const scale = {
     name: "weight_scale_inv",
     file,
-    offset: offset + bytes.length,
+    offset: oddOffset + codes.length,
     sizeBytes: scaleBytes.length,
     dtype: "F32" as Dtype,
-    rows: scaleRows,
-    width: scaleWidth,
+    rows: Math.ceil(rows / 128),
+    width: Math.ceil(width / 128),
   };
-  return { ...matrix, scale };
+  return { name: "weight", file, ...codesAt, scale };
 }
 
 /** Writes blocks of all codes there are, in rows of length about 1, at an odd place of a file. */
@@ -158,7 +167,7 @@ function storeBlocks(
 ): StoredMatrix {
   const { bytes: blockBytes } = blocksOf[format];
   const sizeBytes = blockShape(format, rows, width).reduce((a, b) => a * b);
-  const offset = 7;
+  const offset = oddOffset;
   const bytes = Uint8Array.from({ length: offset + sizeBytes }, () => 256 * next());
   const view = new DataView(bytes.buffer);
   const put = (at: number, largest: number) => {
