@@ -14,7 +14,7 @@ import {
   moreGenerationHelp,
   thinkingHelp,
 } from "./generation_flags.ts";
-import { loadModel, modelFlags, modelHelp, modelOptions, moreModelHelp, sourceHelp } from "./model_flags.ts";
+import { loadModel, modelAndWords, modelFlags, modelHelp, moreModelHelp, sourceHelp } from "./model_flags.ts";
 import { promptText } from "./prompt_text.ts";
 import { stopSignal } from "./stop_signal.ts";
 import { writeParts } from "./write_parts.ts";
@@ -51,12 +51,7 @@ const flags = {
 export async function runGenerate(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: forParseArgs(flags) });
   if (values.help) return console.log(help);
-  const words = [...positionals];
-  const positional = values.model === undefined ? words.shift() : undefined;
-  if (values.model === undefined && positional === undefined) {
-    throw new Error("generate: no model was given, such as minnow");
-  }
-  const source = modelOptions(values, positional);
+  const { source, words } = modelAndWords("generate", values, positionals);
   const options = generationOptions(values);
   if (values.system !== undefined && !values.chat) throw new Error("--system: --chat is needed");
   if (!values.json && (options.n ?? 1) > 1) throw new Error("--n: more than one reply needs --json");

@@ -9,7 +9,7 @@ import { parseArgs } from "node:util";
 import type { LanguageModel } from "../language_model.ts";
 import { publish } from "../new_model.ts";
 import { forParseArgs, wholeNumber } from "./flags.ts";
-import { loadModel, modelFlags, modelHelp, modelOptions, moreModelHelp, sourceHelp } from "./model_flags.ts";
+import { loadModel, modelAndWords, modelFlags, modelHelp, moreModelHelp, sourceHelp } from "./model_flags.ts";
 import { promptText } from "./prompt_text.ts";
 import { stopSignal } from "./stop_signal.ts";
 
@@ -41,12 +41,7 @@ const flags = {
 export async function runLogits(args: string[]): Promise<void> {
   const { values, positionals } = parseArgs({ args, allowPositionals: true, options: forParseArgs(flags) });
   if (values.help) return console.log(help);
-  const words = [...positionals];
-  const positional = values.model === undefined ? words.shift() : undefined;
-  if (values.model === undefined && positional === undefined) {
-    throw new Error("logits: no model was given, such as minnow");
-  }
-  const source = modelOptions(values, positional);
+  const { source, words } = modelAndWords("logits", values, positionals);
   const nTop = wholeNumber("top", (values.top as string | undefined) ?? "3", 0, 100);
   const ids = values.tokens === undefined ? null : idsOf(values.tokens as string);
   if (ids !== null && words.length > 0) throw new Error("--tokens: a text was given as well");

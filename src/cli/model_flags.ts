@@ -64,6 +64,24 @@ export const sourceHelp =
                          hub's name for a model, which is fetched: deepseek-ai/DeepSeek-V2-Lite-Chat`;
 
 /**
+ * Of a command that takes a model and then a text.
+ * @returns what `modelOptions` does, and the words that are left for the text
+ * @throws {Error} naming the command or the flag
+ */
+export function modelAndWords(
+  command: string,
+  values: FlagValues,
+  positionals: readonly string[],
+): { source: ReturnType<typeof modelOptions>; words: string[] } {
+  const words = [...positionals];
+  const positional = values.model === undefined ? words.shift() : undefined;
+  if (values.model === undefined && positional === undefined) {
+    throw new Error(`${command}: no model was given, such as minnow`);
+  }
+  return { source: modelOptions(values, positional), words };
+}
+
+/**
  * @param positional the model as it stands behind the command, if it does
  * @returns source and options for `load`
  * @throws {Error} naming the flag
