@@ -42,6 +42,7 @@ for (const runtime of ["deno", "bun"] as const) {
   test(`of ${runtime}'s tests the failed ones are told with what they printed`, () => {
     const report = runTests(runtime, { "a_test.ts": sound, "b_test.ts": unsound, "c_test.ts": sound })!;
     assert.deepEqual([report.passed, report.failed, report.failures.length], [4, 3, 3]);
+    assert.deepEqual(report.failedFiles, ["./b_test.ts"]);
     const [breaks, throws, talks] = report.failures;
     assert.match(breaks, /^.*it breaks.*b_test\.ts[^]*strictly deep-equal/);
     assert.match(throws, /^.*it throws later.*b_test\.ts[^]*no such fish/);
@@ -49,7 +50,12 @@ for (const runtime of ["deno", "bun"] as const) {
   });
 
   test(`of ${runtime}'s tests that all hold there is nothing to tell`, () => {
-    assert.deepEqual(runTests(runtime, { "a_test.ts": sound }), { passed: 1, failed: 0, failures: [] });
+    assert.deepEqual(runTests(runtime, { "a_test.ts": sound }), {
+      passed: 1,
+      failed: 0,
+      failures: [],
+      failedFiles: [],
+    });
   });
 }
 
