@@ -6,7 +6,7 @@ import assert from "node:assert/strict";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { ModelCache } from "../src/checkpoint/hub/cache.ts";
-import { PartialFile } from "../src/checkpoint/hub/partial.ts";
+import { PartialFile, removePartial } from "../src/checkpoint/hub/partial.ts";
 
 /** Opens a file of 100 bytes, of which 47 are there, with this state beside it. */
 export function readState(folder: string, state: Uint8Array): void {
@@ -20,7 +20,8 @@ export function readState(folder: string, state: Uint8Array): void {
       assert.ok(begin <= end && end <= 100 && done <= end - begin);
     }
   } finally {
-    file.remove();
+    file.close();
+    removePartial(path);
   }
 }
 

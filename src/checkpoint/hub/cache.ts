@@ -8,17 +8,22 @@
  * @module
  */
 import {
+  closeSync,
+  constants,
   copyFileSync,
+  ftruncateSync,
   linkSync,
   lstatSync,
   mkdirSync,
+  openSync,
+  readdirSync,
   readFileSync,
   readlinkSync,
   renameSync,
+  rmSync,
   statSync,
   symlinkSync,
-  unlinkSync,
-  writeFileSync,
+  writeSync,
 } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { attempt } from "../write_safetensors.ts";
@@ -64,6 +69,18 @@ export class ModelCache {
     return join(this.#locks, `${name}.hadal.lock`);
   }
 
+  /** @returns whether a content is there, whole */
+  hasBlob(name: string): boolean {
+    return sizeOf(this.blob(name)) !== null;
+  }
+
+  /** @returns the contents that have a file in part, a lock, or what is left of either */
+  leftovers(): Set<string> {
+    const files = [join(this.#folder, "blobs"), this.#locks].flatMap(namesIn);
+    const ours = /^(.+)\.hadal\.(?:incomplete|lock)(?:\.|$)/;
+    return new Set(files.flatMap((file) => ours.exec(file)?.[1] ?? []));
+  }
+
   /** @returns the commit that a revision had when it was last fetched, or null */
   commitOf(revision: string): string | null {
     if (isCommit(revision)) return revision;
@@ -77,7 +94,18 @@ export class ModelCache {
 
   setCommit(revision: string, commit: string): void {
     if (revision === commit || this.commitOf(revision) === commit) return;
-    replace(this.#ref(revision), (path) => writeFileSync(path, commit));
+    const path = this.#ref(revision);
+    attempt(path, () => {
+      mkdirSync(dirname(path), { recursive: true });
+      // In its place, at once: so there is no moment without a commit that was there, and nothing beside it.
+      const file = openSync(path, constants.O_RDWR | constants.O_CREAT);
+      try {
+        writeSync(file, new TextEncoder().encode(commit), 0, commit.length, 0);
+        ftruncateSync(file, commit.length);
+      } finally {
+        closeSync(file);
+      }
+    });
   }
 
   #ref(revision: string): string {
@@ -89,30 +117,41 @@ export class ModelCache {
     return sizeOf(join(this.snapshot(commit), path)) !== null;
   }
 
-  /** Makes the blob appear as a commit's file. */
-  link(commit: string, path: string, blobName: string): void {
-    const blob = this.blob(blobName);
-    const place = join(this.snapshot(commit), ...path.split("/"));
+  /**
+   * Makes the blob appear as a commit's file, at once.
+   * @returns false where the disk has no links: then a copy is needed
+   */
+  link(commit: string, path: string, blobName: string): boolean {
+    const blob = this.blob(blobName), place = this.#makePlace(commit, path);
     const target = relative(dirname(place), blob);
-    if (linkTarget(place) === target) return;
-    replace(place, (path) =>
-      firstThatWorks([
-        () => symlinkSync(target, path),
-        // Windows lets few users make symbolic links, Deno none without leave to write everywhere.
-        () => linkSync(blob, path),
-        () => copyFileSync(blob, path),
-      ]));
-  }
-}
-
-/** @throws what the last act throws */
-function firstThatWorks(acts: readonly (() => void)[]): void {
-  for (const [i, act] of acts.entries()) {
-    try {
-      return act();
-    } catch (error) {
-      if (i === acts.length - 1) throw error;
+    const found = linkTarget(place);
+    if (found === target) return true;
+    if (found !== null && sizeOf(place) === null) rmSync(place); // it stands for nothing
+    // Windows lets few users make symbolic links, Deno none without leave to write everywhere.
+    for (const make of [() => symlinkSync(target, place), () => linkSync(blob, place)]) {
+      try {
+        make();
+        return true;
+      } catch {
+        if (sizeOf(place) !== null) return true; // another process was faster
+      }
     }
+    return false;
+  }
+
+  /** Copies the blob to a commit's file, which appears whole; a lock on the content is held. */
+  copy(commit: string, path: string, blobName: string): void {
+    const place = this.#makePlace(commit, path), partial = this.partial(blobName);
+    attempt(place, () => {
+      copyFileSync(this.blob(blobName), partial);
+      renameSync(partial, place);
+    });
+  }
+
+  #makePlace(commit: string, path: string): string {
+    const place = join(this.snapshot(commit), ...path.split("/"));
+    attempt(place, () => mkdirSync(dirname(place), { recursive: true }));
+    return place;
   }
 }
 
@@ -130,17 +169,10 @@ function linkTarget(path: string): string | null {
   return lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink() ? readlinkSync(path) : null;
 }
 
-/** Puts a new file in the place of whatever is there, at once. */
-function replace(path: string, make: (path: string) => void): void {
-  const next = `${path}.${crypto.randomUUID()}`;
-  attempt(path, () => {
-    mkdirSync(dirname(path), { recursive: true });
-    make(next);
-    try {
-      renameSync(next, path);
-    } catch (error) {
-      unlinkSync(next);
-      throw error;
-    }
-  });
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
 }

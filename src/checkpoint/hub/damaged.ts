@@ -26,14 +26,15 @@ export async function removeDamaged(
   const removed: string[] = [];
   let unknown = 0;
   for (const path of paths) {
-    const link = join(folder, ...path.split("/")), blob = realpathSync(link);
+    const blob = realpathSync(join(folder, ...path.split("/")));
     const name = basename(blob);
     if (!/^(?:[0-9a-f]{40}|[0-9a-f]{64})$/.test(name)) {
       unknown++;
       continue;
     }
     if (await hashOf(blob, name, signal) === name) continue;
-    for (const file of [link, blob]) rmSync(file, { force: true });
+    // The link stays, to nothing: were it the first to go, a kill would leave the damage to the next pull.
+    rmSync(blob, { force: true });
     removed.push(path);
   }
   return { removed, unknown };

@@ -11,8 +11,8 @@ import {
   mkdirSync,
   readFileSync,
   renameSync,
+  rmSync,
   statSync,
-  unlinkSync,
   utimesSync,
   writeFileSync,
 } from "node:fs";
@@ -45,16 +45,30 @@ export async function lock(
   isDone: () => boolean,
   onWait: () => void = () => {},
 ): Promise<(() => void) | null> {
-  const holder: Holder = { pid: process.pid, host: machineName(), id: crypto.randomUUID() };
   attempt(path, () => mkdirSync(dirname(path), { recursive: true }));
   for (let waited = false;; waited = true) {
     signal.throwIfAborted();
     if (isDone()) return null;
-    if (take(path, holder)) return hold(path, holder);
-    if (removeStale(path) && take(path, holder)) return hold(path, holder);
+    const release = tryLock(path);
+    if (release !== null) return release;
     if (!waited) onWait();
     await sleep(100 + 100 * Math.random(), signal);
   }
+}
+
+/**
+ * @param path in a folder that is there
+ * @returns releases the lock; null when somebody holds it
+ */
+export function tryLock(path: string): (() => void) | null {
+  const holder: Holder = { pid: process.pid, host: machineName(), id: crypto.randomUUID() };
+  const isMine = take(path, holder) || (removeStale(path) && take(path, holder));
+  return isMine ? hold(path, holder) : null;
+}
+
+/** Where a stale lock at `path` lies while it is removed; what a process that was killed there left. */
+export function asidePath(path: string): string {
+  return `${path}.stale`;
 }
 
 function take(path: string, holder: Holder): boolean {
@@ -79,7 +93,7 @@ function hold(path: string, holder: Holder): () => void {
   }, touchMs);
   return () => {
     clearInterval(timer);
-    if (holderOf(path)?.id === holder.id) unlinkSync(path);
+    if (holderOf(path)?.id === holder.id) rmSync(path, { force: true });
   };
 }
 
@@ -88,7 +102,7 @@ function removeStale(path: string): boolean {
   const found = holderOf(path);
   if (found === undefined) return true;
   if (!isStale(path, found)) return false;
-  const aside = `${path}.${crypto.randomUUID()}`;
+  const aside = asidePath(path);
   try {
     renameSync(path, aside);
   } catch {
@@ -100,7 +114,7 @@ function removeStale(path: string): boolean {
   } catch {
     // Somebody else has taken it by now, or this disk has no links: see above.
   } finally {
-    unlinkSync(aside);
+    rmSync(aside, { force: true });
   }
   return true;
 }

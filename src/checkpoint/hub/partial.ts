@@ -103,10 +103,10 @@ export class PartialFile {
       validator,
       done: this.parts.map(({ done }) => done),
     };
-    const path = statePath(this.path);
+    const path = statePath(this.path), next = newStatePath(this.path);
     attempt(path, () => {
-      writeFileSync(`${path}.new`, JSON.stringify(kept));
-      renameSync(`${path}.new`, path);
+      writeFileSync(next, JSON.stringify(kept));
+      renameSync(next, path);
     });
   }
 
@@ -116,12 +116,12 @@ export class PartialFile {
     this.validator = null;
   }
 
-  /** Makes the whole file appear at `path`. */
+  /** Makes the whole file appear at `path`. A process that is killed here leaves what leftovers.ts removes. */
   publish(path: string): void {
     attempt(this.path, () => fsyncSync(this.#file));
     this.close();
     attempt(path, () => renameSync(this.path, path));
-    rmSync(statePath(this.path), { force: true });
+    removePartial(this.path);
     syncFolder(dirname(path));
   }
 
@@ -129,17 +129,20 @@ export class PartialFile {
     if (this.#isOpen) closeSync(this.#file);
     this.#isOpen = false;
   }
+}
 
-  /** Removes the file and what is remembered of it. */
-  remove(): void {
-    this.close();
-    rmSync(this.path, { force: true });
-    rmSync(statePath(this.path), { force: true });
-  }
+/** Removes a file in part, or what is left of it, while a lock on it is held. */
+export function removePartial(path: string): void {
+  const state = statePath(path);
+  for (const left of [path, state, newStatePath(path)]) rmSync(left, { force: true });
 }
 
 function statePath(path: string): string {
   return `${path}.json`;
+}
+
+function newStatePath(path: string): string {
+  return `${statePath(path)}.new`;
 }
 
 /** @returns what was kept of a file of this size, or null when it is of no use */

@@ -13,6 +13,7 @@ import { download, type DownloadContext } from "./download.ts";
 import { Endpoint, type HubSettings } from "./endpoint.ts";
 import { forAll, Limit } from "./limit.ts";
 import { choosePaths, fetchListing, type Patterns } from "./listing.ts";
+import { removeLeftovers } from "./leftovers.ts";
 import { lock } from "./lock.ts";
 import { checkModelId, checkRevision, isCommit } from "./names.ts";
 import { PartialFile } from "./partial.ts";
@@ -87,6 +88,7 @@ export async function pull(id: string, settings: HubSettings, options: PullOptio
     await model.fetch(paths.filter((path) => !weights.test(path)));
     await model.fetch(paths);
     cache.setCommit(revision, listing.commit);
+    removeLeftovers(cache);
     return { folder: cache.snapshot(listing.commit), commit: listing.commit, paths };
   } catch (error) {
     if (!(error instanceof TransientError)) throw error;
@@ -202,7 +204,7 @@ class ModelPull {
     for (let changes = 0;;) {
       try {
         await this.#fetchBlob(remote, signal);
-        cache.link(commit, remote.path, remote.blobName);
+        if (!cache.link(commit, remote.path, remote.blobName)) await this.#copy(remote, signal);
         return context.meter.finishFile();
       } catch (error) {
         if (!(error instanceof FileChangedError)) throw error;
@@ -213,6 +215,17 @@ class ModelPull {
         }
         remote = await this.#find(remote.path, signal);
       }
+    }
+  }
+
+  async #copy({ path, blobName }: RemoteFile, signal: AbortSignal): Promise<void> {
+    const { cache, commit } = this.#target;
+    const release = await lock(cache.lock(blobName), signal, () => cache.has(commit, path));
+    if (release === null) return;
+    try {
+      cache.copy(commit, path, blobName);
+    } finally {
+      release();
     }
   }
 
