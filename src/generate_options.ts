@@ -3,6 +3,7 @@
  * @module
  */
 import type { SamplingOptions } from "./engine/sampling_options.ts";
+import { shown } from "./engine/option_checks.ts";
 import { RequestError } from "./errors.ts";
 import type { GrammarSource } from "./grammar/spec.ts";
 import { type GrammarOptions, grammarSource } from "./grammar_options.ts";
@@ -39,6 +40,11 @@ export interface ChatOptions extends GenerateOptions {
   readonly thinking?: boolean | null;
   /** "none" and "minimal" mean no thought, the others a thought; templates that know degrees get the word. */
   readonly reasoningEffort?: ReasoningEffort | null;
+  /**
+   * The thought is closed after so many tokens, and the answer follows; as long as the model likes by default.
+   * A model that does not think keeps to it as well.
+   */
+  readonly thinkingTokenBudget?: number | null;
   /** The reply continues the last message, or what that has of a thought, instead of answering it. */
   readonly continueFinalMessage?: boolean | null;
   /** More variables of the chat template, such as `reasoning_effort`: those that it asks for. */
@@ -53,6 +59,8 @@ export interface ChatPlan {
   readonly oneCall: boolean;
   readonly thinking: boolean | null;
   readonly effort: ReasoningEffort | null;
+  /** Tokens of the thought; null for as many as it takes. */
+  readonly thoughtTokens: number | null;
   readonly continues: boolean;
   readonly variables: Readonly<Record<string, string | number | boolean | null>>;
 }
@@ -108,6 +116,7 @@ const ofChats: Readonly<Record<Exclude<keyof ChatOptions, keyof GenerateOptions>
   parallelToolCalls: true,
   thinking: true,
   reasoningEffort: true,
+  thinkingTokenBudget: true,
   continueFinalMessage: true,
   templateVariables: true,
 };
@@ -145,10 +154,17 @@ export function chatPlan(options: ChatOptions): { plan: ChatPlan; options: Gener
     oneCall: parallelToolCalls === false || (forced !== null && forced.name !== null),
     thinking: thinking ?? (effort === null ? null : effort !== "none" && effort !== "minimal"),
     effort,
+    thoughtTokens: checkBudget(options.thinkingTokenBudget ?? null),
     continues: continueFinalMessage ?? false,
     variables: checkVariables(templateVariables ?? {}),
   };
   return { plan, options: rest };
+}
+
+function checkBudget(tokens: number | null): number | null {
+  if (tokens === null || (Number.isSafeInteger(tokens) && tokens >= 0)) return tokens;
+  const problem = `${shown(tokens)} found, a whole number from 0 needed`;
+  throw new RequestError(`Cannot use thinking_token_budget: ${problem}`, { param: "thinking_token_budget" });
 }
 
 function checkVariables(variables: ChatPlan["variables"]): ChatPlan["variables"] {

@@ -12,11 +12,11 @@ import { resolveSampling, type SamplingOptions } from "./engine/sampling_options
 import { draftModelOf } from "./engine/speculation_option.ts";
 import { RequestError, UnsupportedError } from "./errors.ts";
 import { type ChatOptions, chatPlan, type GenerateOptions, requestOptions } from "./generate_options.ts";
-import type { GrammarSource, GrammarSpec } from "./grammar/spec.ts";
+import type { GrammarSource, GrammarSpec, ThoughtLimit } from "./grammar/spec.ts";
 import { checkMessages, type Message } from "./messages.ts";
 import { type ModelText, textFor } from "./model_text.ts";
 import { type Prompt, Prompts } from "./prompts.ts";
-import { replyGrammar } from "./reply_grammar.ts";
+import { replyGrammar, thoughtLimit } from "./reply_grammar.ts";
 import { joinSegments } from "./text/segments.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
 import { writeReply } from "./write_reply.ts";
@@ -219,6 +219,7 @@ export class LanguageModel implements AsyncDisposable {
         ...resolveSampling(this.#bounded(prompt.options), { ...this.info, defaults }),
         isRepeated: !prompt.reply.isForgotten,
         grammar: this.#grammar(source, prompt),
+        thought: this.#thought(prompt),
       };
       const draft = draftModelOf(prompt.options.speculative ?? defaults.speculative);
       if (draft !== null) await this.useDraftModel(draft);
@@ -246,6 +247,15 @@ export class LanguageModel implements AsyncDisposable {
     const grammar = replyGrammar(source, reply, tokenizer);
     if (grammar !== null) this.#parts.engine.useVocabulary(() => tokenizer.vocabulary());
     return grammar;
+  }
+
+  /** How long the reply to a prompt may think, for the engine. */
+  #thought({ reply }: Prompt): ThoughtLimit | null {
+    if (reply.thoughtTokens === null) return null;
+    const { tokenizer } = textFor(this.#parts.text, "limit a thought");
+    const limit = thoughtLimit(reply.thoughtTokens, reply, tokenizer);
+    if (limit !== null) this.#parts.engine.useVocabulary(() => tokenizer.vocabulary());
+    return limit;
   }
 }
 

@@ -24,6 +24,8 @@ export interface Prompt {
     readonly continuesThought?: boolean;
     /** It begins with a thought, which the template leaves out of later turns. */
     readonly isForgotten?: boolean;
+    /** Tokens of its thought, at most; null for as many as it takes. */
+    readonly thoughtTokens: number | null;
     /** Calls may come; `opening` is what the prompt has written of the first. */
     readonly tools: (ToolsForm & { readonly opening: string }) | null;
   };
@@ -55,6 +57,7 @@ export class Prompts {
       startsInThinking: isInThought,
       continuesThought: plan.continues && isInThought,
       isForgotten: isInThought && template.forgetsThoughts,
+      thoughtTokens: plan.thoughtTokens,
       tools: syntax && { syntax, opening, tools: plan.tools, forced: plan.forced, oneCall: plan.oneCall },
     };
     return { tokens, reply, options: { ...generate, keepTokens }, dropped };
@@ -62,7 +65,7 @@ export class Prompts {
 
   /** The prompt of a text, or of token ids, to be continued. */
   ofText(prompt: string | ArrayLike<number>, options: GenerateOptions): Prompt {
-    const reply = { thinking: false, startsInThinking: false, tools: null };
+    const reply = { thinking: false, startsInThinking: false, thoughtTokens: null, tools: null };
     if (options.contextOverflow !== "shift") {
       return { tokens: this.encode(prompt, "generate"), reply, options, dropped: 0 };
     }

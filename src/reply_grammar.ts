@@ -3,7 +3,7 @@
  * call tools, whose calls have a form of their own.
  * @module
  */
-import type { GrammarSource, GrammarSpec, Mark } from "./grammar/spec.ts";
+import type { GrammarSource, GrammarSpec, Mark, ThoughtLimit } from "./grammar/spec.ts";
 import type { Tool } from "./text/chat_message.ts";
 import { thinkingTags } from "./text/reply_parser.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
@@ -52,6 +52,25 @@ export function replyGrammar(
   );
   // A thought that the reply itself opens is free text as well.
   return form.startsInThinking ? sequence(untilEndOfThought(spell), free) : free;
+}
+
+/**
+ * What the engine is told of a reply whose thought may have so many tokens; null where it thinks nothing.
+ * @param maxTokens of the thought
+ */
+export function thoughtLimit(
+  maxTokens: number,
+  { thinking, startsInThinking }: Pick<ReplyForm, "thinking" | "startsInThinking">,
+  tokenizer: Tokenizer,
+): ThoughtLimit | null {
+  if (!thinking) return null;
+  const { opening, closing } = thinkingTags, spell = new Speller(tokenizer);
+  return {
+    maxTokens,
+    opening: startsInThinking ? null : spell.one(opening),
+    closing: spell.one(closing),
+    closingTokens: [...tokenizer.encode(closing, { special: true })],
+  };
 }
 
 const sequence = (...items: readonly GrammarSpec[]): GrammarSpec => ({ kind: "sequence", items });

@@ -47,6 +47,7 @@ const ofChats = {
   thinking: "switch",
   "no-thinking": "switch",
   "reasoning-effort": "text",
+  "thinking-token-budget": "count",
 } as const;
 
 /** All of them. */
@@ -71,7 +72,8 @@ export const moreGenerationHelp =
 
 export const thinkingHelp =
   `  --thinking, --no-thinking    whether the model thinks first, for those that can be told
-  --reasoning-effort WORD      none, minimal, low, medium, high, xhigh, max`;
+  --reasoning-effort WORD      none, minimal, low, medium, high, xhigh, max
+  --thinking-token-budget N    the thought is closed after so many tokens`;
 
 /** @throws {Error} naming the flag that is none */
 export function generationOptions(values: FlagValues): ChatOptions {
@@ -83,11 +85,13 @@ export function generationOptions(values: FlagValues): ChatOptions {
   if (values.thinking && values["no-thinking"]) {
     throw new Error("--no-thinking: --thinking was given as well");
   }
+  const { thinkingTokenBudget } = readFlags(values, { "thinking-token-budget": "count" });
   const effort = values["reasoning-effort"] as ChatOptions["reasoningEffort"];
   return {
     ...readFlags(values, sameNames) as ChatOptions,
     ...(Object.keys(beam).length === 0 ? {} : { beam: beam as unknown as BeamOptions }),
     ...(values.thinking ? { thinking: true } : values["no-thinking"] ? { thinking: false } : {}),
     ...(effort === undefined ? {} : { reasoningEffort: effort }),
+    ...(thinkingTokenBudget === undefined ? {} : { thinkingTokenBudget }),
   };
 }

@@ -4,12 +4,12 @@
  */
 import type { TokenSet } from "../grammar/token_set.ts";
 
-/** What of a matcher is asked here. */
+/** What of a `Matcher` or a `LimitedThought` is asked here. */
 export interface Guide {
   /** The text may end: tokens that end a reply may be drawn. */
   readonly accepts: boolean;
-  /** Tokens that may be drawn, without those that end a reply. */
-  allowed(): TokenSet;
+  /** Tokens that may be drawn, without those that end a reply; null for all. */
+  allowed(): TokenSet | null;
 }
 
 /**
@@ -17,7 +17,9 @@ export interface Guide {
  * @param stopIds may come where the text may end, and nowhere else
  */
 export function maskLogits(logits: Float32Array, guide: Guide, stopIds: readonly number[]): void {
-  const { ids, words } = guide.allowed();
+  const allowed = guide.allowed();
+  if (allowed === null) return;
+  const { ids, words } = allowed;
   const stops = stopIds.map((id) => guide.accepts ? logits[id] : -Infinity);
   if (ids !== null) {
     const kept = Float32Array.from(ids, (id) => logits[id]);

@@ -2,7 +2,7 @@
  * All messages across the Worker border: tokens and numbers, no text.
  * @module
  */
-import type { GrammarSpec } from "../grammar/spec.ts";
+import type { GrammarSpec, ThoughtLimit } from "../grammar/spec.ts";
 import type { VocabularyBytes } from "../grammar/vocabulary.ts";
 import type { CacheDtype, WeightFormat } from "../tensor/dtype.ts";
 
@@ -162,6 +162,8 @@ export interface Sampling {
   readonly isRepeated: boolean;
   /** What the reply has to be; null for anything. */
   readonly grammar: GrammarSpec | null;
+  /** How long its thought may be; null for as long as it likes. */
+  readonly thought: ThoughtLimit | null;
   /** Log-probabilities of the prompt's tokens, with this many likeliest beside each; null for none at all. */
   readonly promptLogprobs: number | null;
   /** Sequences to generate: each draws with a seed of its own, or is one of the best of a beam search. */

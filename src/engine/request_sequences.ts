@@ -3,11 +3,10 @@
  * @module
  */
 import { RequestError, UnsupportedError } from "../errors.ts";
-import type { Matcher } from "../grammar/matcher.ts";
 import { BeamSearch } from "./beam_search.ts";
 import { checkBeam } from "./check_request.ts";
 import { Family } from "./family.ts";
-import type { Grammars } from "./grammars.ts";
+import type { Grammars, ReplyGuide } from "./grammars.ts";
 import type { Sampling } from "./protocol.ts";
 import type { Limits } from "./scheduler.ts";
 import { type Names, Sequence, type Task } from "./sequence.ts";
@@ -18,7 +17,7 @@ export interface Room extends Pick<Limits, "maxSequences" | "maxQueue"> {
   /** Of the latent cache. */
   readonly nBlocks: number;
   /** Null as long as nobody has told the bytes of the tokens. */
-  readonly grammars: Pick<Grammars, "matcherOf"> | null;
+  readonly grammars: Pick<Grammars, "guideOf"> | null;
 }
 
 /**
@@ -36,8 +35,8 @@ export function sequencesOf(
   if (task.kind !== "generate") return [new Sequence(id, tokens, task, nowMs, names)];
   const { sampling } = task;
   const make = (choice: number, sampling: Sampling) => {
-    const matcher = matcherOf(sampling, limits);
-    return new Sequence(id + choice, tokens, { ...task, sampling }, nowMs, names, matcher);
+    const guide = guideOf(sampling, limits);
+    return new Sequence(id + choice, tokens, { ...task, sampling }, nowMs, names, guide);
   };
   const first = make(0, sampling);
   if (sampling.beam !== null) {
@@ -65,8 +64,8 @@ export function sequencesOf(
   return sequences;
 }
 
-function matcherOf({ grammar }: Sampling, { grammars }: Room): Matcher | null {
-  if (grammar === null) return null;
-  if (grammars !== null) return grammars.matcherOf(grammar);
+function guideOf(sampling: Sampling, { grammars }: Room): ReplyGuide | null {
+  if (sampling.grammar === null && sampling.thought === null) return null;
+  if (grammars !== null) return grammars.guideOf(sampling);
   throw new UnsupportedError("Cannot follow a grammar: the bytes of the tokens are not known");
 }

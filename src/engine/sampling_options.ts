@@ -150,6 +150,7 @@ export function resolveSampling(options: SamplingOptions, context: SamplingConte
     ),
     isRepeated: true,
     grammar: null,
+    thought: null,
     promptLogprobs: promptLogprobs && Math.min(promptLogprobs, vocabSize),
     n,
     beam,

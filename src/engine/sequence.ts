@@ -3,7 +3,7 @@
  * @module
  */
 import { DraftLength } from "./draft_length.ts";
-import type { Matcher } from "../grammar/matcher.ts";
+import type { ReplyGuide } from "./grammars.ts";
 import { needsAdjusting, needsCounts, TokenCounts } from "./penalties.ts";
 import type { DraftKind, Sampling } from "./protocol.ts";
 import { type Beginning, type BlockNames, blockNames } from "./prefix_cache.ts";
@@ -84,7 +84,7 @@ export class Sequence implements Beginning {
   drafted = 0;
   accepted = 0;
   /** Where the reply stands in its grammar; null where it may be anything. */
-  readonly grammar: Matcher | null;
+  readonly grammar: ReplyGuide | null;
   /** The other sequences of its request, where there are any. */
   family: Family<Sequence> | null = null;
   /** Of a request that searches with beams: the search, and the hypotheses that it has alive. */
@@ -115,7 +115,7 @@ export class Sequence implements Beginning {
     task: Task,
     nowMs: number,
     { root, names, withMtp }: Names = noNames,
-    grammar: Matcher | null = null,
+    grammar: ReplyGuide | null = null,
     parent: Sequence | null = null,
   ) {
     this.id = id;

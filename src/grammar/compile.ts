@@ -5,14 +5,14 @@
 import { RequestError } from "../errors.ts";
 import { graphOf } from "./build_graph.ts";
 import { parseEbnf } from "./ebnf.ts";
-import { choice, type Expr, repeat, rule, type Rules, sequence, terminal, text, tokenBytes } from "./expr.ts";
+import { choice, type Expr, markBytes, repeat, rule, type Rules, sequence, terminal, text } from "./expr.ts";
 import { freeText } from "./free_text.ts";
 import type { Graph } from "./graph.ts";
 import { anyRules, jsonRules } from "./json_text.ts";
 import { Budget } from "./limits.ts";
 import { parseRegex } from "./regex.ts";
 import { schemaRules } from "./schema/schema.ts";
-import type { GrammarSource, GrammarSpec, Mark } from "./spec.ts";
+import type { GrammarSource, GrammarSpec } from "./spec.ts";
 
 /**
  * @throws {RequestError} saying what of the grammar cannot be read, or cannot be enforced
@@ -38,11 +38,11 @@ class Compiler {
       case "looseArguments":
         return this.#addLoose(spec.schema);
       case "mark":
-        return { kind: "bytes", bytes: bytesOf(spec.mark) };
+        return { kind: "bytes", bytes: markBytes(spec.mark) };
       case "until":
-        return terminal(freeText(bytesOf(spec.mark), true));
+        return terminal(freeText(markBytes(spec.mark), true));
       case "without":
-        return terminal(freeText(bytesOf(spec.mark), false));
+        return terminal(freeText(markBytes(spec.mark), false));
       case "lineBreaks":
         return repeat(text("\n"), 0, spec.most);
       case "sequence":
@@ -114,8 +114,4 @@ function renamed(expr: Expr, prefix: string): Expr {
     default:
       return expr;
   }
-}
-
-function bytesOf(mark: Mark): readonly number[] {
-  return "token" in mark ? tokenBytes(mark.token) : [...new TextEncoder().encode(mark.text)];
 }

@@ -3,6 +3,7 @@
  * @module
  */
 import type { CharSet } from "./char_set.ts";
+import type { Mark } from "./spec.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** A language, as an expression. Expressions are never changed, so that parts may be shared. */
@@ -63,4 +64,9 @@ export const tokenMark = 0xff;
 /** How a control token is spelled, whatever its text: no text can be taken for it, nor it for text. */
 export function tokenBytes(id: number): readonly number[] {
   return [tokenMark, id >>> 16, (id >>> 8) & 0xff, id & 0xff];
+}
+
+/** How a mark is spelled. */
+export function markBytes(mark: Mark): readonly number[] {
+  return "token" in mark ? tokenBytes(mark.token) : [...new TextEncoder().encode(mark.text)];
 }

@@ -36,3 +36,14 @@ export type GrammarSpec =
     readonly min: number;
     readonly max: number | null;
   };
+
+/** How long a thought may be, and what stands around it. */
+export interface ThoughtLimit {
+  /** Of the thought, without its marks. */
+  readonly maxTokens: number;
+  /** What opens it, at the beginning of the reply; null where the prompt has. */
+  readonly opening: Mark | null;
+  readonly closing: Mark;
+  /** How the closing mark is written. */
+  readonly closingTokens: readonly number[];
+}
