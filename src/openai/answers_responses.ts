@@ -29,6 +29,7 @@ const item = z.discriminatedUnion("type", [
     status,
     summary: z.array(z.unknown()).max(0),
     content: z.array(z.object({ type: z.literal("reasoning_text"), text: z.string() })),
+    encrypted_content: z.string().nullable().optional(),
   }),
   z.object({
     id: z.string(),

@@ -60,10 +60,26 @@ function fieldsOf(schema: z.ZodObject): readonly Field[] {
 function checked(schema: z.ZodType, value: unknown, path: readonly string[]): unknown {
   const { success, data, error } = schema.safeParse(value);
   if (success) return data;
-  const [issue] = error.issues;
+  const issue = innermost(error.issues[0]);
   const param = [...path, ...issue.path].join(".") || null;
   const problem = issue.message.replace(/^Invalid input: /, "");
   throw new RequestError(`Cannot read ${param ?? "the body"}: ${problem}`, { param });
+}
+
+type Issue = z.core.$ZodIssue;
+
+/**
+ * Of a value that is none of several kinds the union alone complains; where it was of one of them but for something
+ * inside, that is what is wrong.
+ */
+function innermost(issue: Issue): Issue {
+  if (issue.code !== "invalid_union") return issue;
+  const inside = issue.errors.flatMap(([first]) =>
+    first !== undefined && first.path.length > 0 ? [innermost(first)] : []
+  );
+  if (inside.length === 0) return issue;
+  const deepest = inside.reduce((best, one) => one.path.length > best.path.length ? one : best);
+  return { ...deepest, path: [...issue.path, ...deepest.path] };
 }
 
 /** The limit holds while bytes arrive: content-length may be absent. */

@@ -9,6 +9,7 @@ import type { Client } from "./access.ts";
 import { chunkTexts } from "./chunk_text.ts";
 import { eventStream } from "./event_stream.ts";
 import { type Frame, usageOf } from "./frame.ts";
+import { choicesOf } from "./generation_fields.ts";
 import { completionOptions, type CompletionRequest, promptsOf } from "./requests.ts";
 import {
   echoLogprobs,
@@ -39,7 +40,8 @@ export async function completion(
 ): Promise<Response> {
   const options = { ...completionOptions(body), ...client };
   const prompts = promptsOf(body.prompt);
-  if (prompts.length > 1 && prompts.length * Math.max(body.n ?? 1, body.best_of ?? 1) > mostChoices) {
+  const n = choicesOf(body) ?? 1;
+  if (prompts.length > 1 && prompts.length * Math.max(n, body.best_of ?? 1) > mostChoices) {
     const problem = `at most ${mostChoices} choices are written`;
     throw new RequestError(`Cannot continue ${prompts.length} prompts: ${problem}`, { param: "prompt" });
   }
@@ -50,7 +52,6 @@ export async function completion(
   const cancel = () => replies.forEach((reply) => reply.cancel());
   const shared = { ...frame, object: "text_completion" };
   if (body.stream) {
-    const n = body.n ?? 1;
     return eventStream(chunksOf(replies, echoes, n, shared, body.stream_options?.include_usage), cancel);
   }
   const wholes = await allOrNone(replies, cancel);

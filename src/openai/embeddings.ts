@@ -7,6 +7,7 @@ import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../language_model.ts";
 import type { Client } from "./access.ts";
 import { notYet, optional } from "./field_types.ts";
+import { harmlessFields } from "./harmless_fields.ts";
 import { promptList, promptsOf } from "./requests.ts";
 
 /** The fields of a request. */
@@ -19,6 +20,11 @@ export const embeddingsRequest = z.object({
   add_special_tokens: notYet(true),
   normalize: notYet(true),
   embd_normalize: notYet(2), // llama-server's word for it: by the Euclidean norm
+  embed_dtype: notYet("float32"),
+  endianness: notYet("native", "little"),
+  messages: notYet(),
+  priority: notYet(0),
+  ...harmlessFields,
 });
 
 const mostInputs = 2048;

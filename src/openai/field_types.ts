@@ -1,13 +1,28 @@
 /**
- * Fields of requests that several endpoints have in common: such as may be left out, and those of other servers
- * that would change the answer in a way that hadal cannot do yet, which are refused by name.
+ * Kinds of fields: such as may be left out, such as ask for what hadal cannot do yet, which are refused by name, and
+ * such as cannot change a reply, which are taken whatever they hold.
  * @module
  */
 import { z } from "zod";
+import { ranges } from "../engine/sampling_options.ts";
 
 /** Null means the default, as in the API. */
 export const optional = <T extends z.ZodType>(type: T) =>
   type.nullish().transform((value) => value ?? undefined);
+
+/** True, false, or left out. */
+export const flag = optional(z.boolean());
+
+/** A number of the sampler, which also checks its range: here the range is only told. */
+export const sampled = (name: keyof typeof ranges) => {
+  const { least, most, whole } = ranges[name];
+  const type: z.ZodType<number> = whole ? z.int() : z.number();
+  return optional(type.meta({ minimum: least, maximum: most }));
+};
+
+/** The id of a token; how many there are the model says. */
+export const tokenId = z.int().meta({ minimum: 0 });
+
 /** A field that changes the answer in a way that hadal cannot do yet: only values that ask for nothing pass. */
 export const notYet = (...asksNothing: unknown[]) =>
   optional(
@@ -17,50 +32,11 @@ export const notYet = (...asksNothing: unknown[]) =>
         description: "Not supported yet",
       }),
   );
+
+/** As `notYet`, of a list: an empty one asks for nothing. */
 export const noItems = optional(z.array(z.unknown()).max(0, "it is not supported yet"));
 
-/** Of both kinds of completion, as vLLM, SGLang and llama-server know them. */
-export const notYetFields = {
-  // which tokens may come, and how they are drawn
-  allowed_token_ids: notYet(),
-  bad_words: noItems,
-  mirostat: notYet(0),
-  dry_multiplier: notYet(0),
-  xtc_probability: notYet(0),
-  dynatemp_range: notYet(0),
-  top_n_sigma: notYet(0, -1),
-  tfs_z: notYet(1),
-  adaptive_target: notYet(-1),
-  samplers: notYet(), // their order
-  min_keep: notYet(0, 1),
-  logits_processors: noItems,
-  custom_logit_processor: notYet(),
-  vllm_xargs: notYet(),
-  guided_whitespace_pattern: notYet(),
-  grammar_lazy: notYet(false),
-  grammar_triggers: noItems,
-  // where a reply ends, and what is shown of it
-  stop_regex: noItems,
-  t_max_predict_ms: notYet(0, -1),
-  n_indent: notYet(0),
-  no_stop_trim: notYet(false),
-  include_stop_str_in_output: notYet(false),
-  skip_special_tokens: notYet(true),
-  return_tokens_as_token_ids: notYet(false),
-  return_token_ids: notYet(false),
-  return_tokens: notYet(false),
-  return_hidden_states: notYet(false),
-  return_progress: notYet(false),
-  timings_per_token: notYet(false),
-  response_fields: noItems,
-  n_probs: notYet(0),
-  post_sampling_probs: notYet(false),
-  // what is read
-  truncate_prompt_tokens: notYet(),
-  n_discard: notYet(0),
-  prompt_embeds: notYet(),
-  input_embeds: notYet(),
-  image_data: noItems,
-  lora: noItems,
-  lora_path: notYet(),
-};
+/** A field that says nothing about the reply. */
+export const harmless = optional(
+  z.unknown().meta({ description: "Taken whatever it holds: it does not change the reply" }),
+);

@@ -9,7 +9,7 @@ import { version } from "../package/version.ts";
 import { errorAnswer } from "./answers.ts";
 import { anthropicError } from "./answers_anthropic.ts";
 import { type Operation, type Posting, postings, readings } from "./operations.ts";
-import { tokenId } from "./requests.ts";
+import { tokenId } from "./field_types.ts";
 
 /** What the description depends on. */
 export interface Described {

@@ -3,7 +3,7 @@
  * @module
  */
 import type { z } from "zod";
-import { countRequest, messagesRequest } from "./anthropic.ts";
+import { countRequest, messagesRequest } from "./anthropic_request.ts";
 import {
   chatAnswer,
   chatChunk,
@@ -24,7 +24,7 @@ import {
 } from "./answers_server.ts";
 import { embeddingsRequest } from "./embeddings.ts";
 import { chatRequest, completionRequest } from "./requests.ts";
-import { responsesRequest } from "./responses.ts";
+import { responsesRequest } from "./responses_request.ts";
 import { detokenizeRequest, templateRequest, tokenizeRequest } from "./text_tools.ts";
 
 /** What is told of an endpoint. */

@@ -2,91 +2,14 @@
  * POST /v1/responses: the newer OpenAI API, without state: a client sends the whole conversation.
  * @module
  */
-import { z } from "zod";
 import type { ChatReply, ReplyPart, TokenLogprob, WholeReply } from "../chat_reply.ts";
-import type { ChatOptions } from "../generate_options.ts";
 import type { LanguageModel } from "../language_model.ts";
-import type { Message } from "../messages.ts";
-import type { ToolCall } from "../text/chat_message.ts";
 import type { Client } from "./access.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
-import { noItems, notYet, optional } from "./field_types.ts";
-import { effort, sampled } from "./requests.ts";
-import { formatOptions, textFormat } from "./structured.ts";
+import { messagesOf, sealed } from "./responses_items.ts";
+import { responseOptions, type ResponsesRequest, wantsLogprobs, wantsSealed } from "./responses_request.ts";
 import { logprobsOutside, tokenLogprobs } from "./token_logprobs.ts";
-
-const textPart = z.object({
-  type: z.literal(["input_text", "output_text", "text"], "only text is read"),
-  text: z.string(),
-});
-const messageItem = z.object({
-  type: optional(z.literal("message", 'items of type "message" and "reasoning" are read')),
-  role: z.literal(
-    ["system", "developer", "user", "assistant"],
-    'the roles are "system", "developer", "user" and "assistant"',
-  ),
-  content: z.union([z.string(), z.array(textPart)], "a string or a list of text parts is needed"),
-});
-/** Thoughts of earlier replies are sent back by clients; models forget them. */
-const reasoningItem = z.object({ type: z.literal("reasoning") });
-const callItem = z.object({
-  type: z.literal("function_call"),
-  call_id: z.string(),
-  name: z.string(),
-  arguments: z.string(),
-});
-const resultItem = z.object({
-  type: z.literal("function_call_output"),
-  call_id: z.string(),
-  output: z.union([z.string(), z.array(textPart)]),
-});
-const tool = z.object({
-  type: z.literal("function", 'tools of type "function" are supported'),
-  name: z.string(),
-  description: optional(z.string()),
-  parameters: optional(z.record(z.string(), z.unknown())),
-  strict: optional(z.boolean()),
-});
-const toolChoice = z.union([
-  z.literal(["none", "auto", "required"]),
-  z.object({ type: z.literal("function"), name: z.string() }),
-], '"none", "auto", "required" or a function by name is needed');
-
-/** What a client may ask to see beside the output; all else that it may name is of tools that are not here. */
-const logprobsOfText = "message.output_text.logprobs";
-
-/** POST /v1/responses */
-export const responsesRequest = z.object({
-  model: optional(z.string()),
-  input: z.union(
-    [z.string(), z.array(z.union([reasoningItem, callItem, resultItem, messageItem])).min(1)],
-    "a string or a list of messages is needed",
-  ),
-  instructions: optional(z.string()),
-  max_output_tokens: sampled("maxTokens"),
-  temperature: sampled("temperature"),
-  top_p: sampled("topP"),
-  stream: optional(z.boolean()),
-  metadata: optional(z.record(z.string(), z.string())),
-  text: optional(z.object({
-    format: optional(textFormat),
-  })),
-  tools: optional(z.array(tool)),
-  tool_choice: optional(toolChoice),
-  parallel_tool_calls: optional(z.boolean()),
-  reasoning: optional(z.object({ effort: optional(effort) })),
-  previous_response_id: notYet(),
-  conversation: notYet(),
-  prompt: notYet(),
-  background: notYet(false),
-  top_logprobs: sampled("topLogprobs"),
-  include: optional(z.array(z.string())),
-  context_management: noItems,
-  truncation: optional(z.literal(["auto", "disabled"], '"auto" or "disabled" is needed')),
-});
-
-type ResponsesRequest = z.output<typeof responsesRequest>;
 
 /** Answers a checked request. The client may go away, which ends the reply. */
 export async function response(
@@ -95,17 +18,18 @@ export async function response(
   modelName: string,
   client: Client,
 ): Promise<Response> {
-  const reply = model.chat(messagesOf(body), { ...optionsOf(body), ...client });
+  const reply = model.chat(messagesOf(body), { ...responseOptions(body), ...client });
   const frame = frameOf(body, modelName);
+  const seals = wantsSealed(body);
   if (body.stream) {
     // The failure of a stream that has begun is an event of its own, after all others.
     const form = typedEvents((thrown) => ({ type: "error", ...apiError(thrown).body.error }));
-    return eventStream(numbered(eventsOf(reply, frame)), () => reply.cancel(), { form });
+    return eventStream(numbered(eventsOf(reply, frame, seals)), () => reply.cancel(), { form });
   }
   // Of the text alone: thoughts and calls have no place for them.
   const logprobs = wantsLogprobs(body) ? await logprobsOutside(["reasoning", "toolCall"], reply) : null;
   const whole = await reply;
-  return Response.json(wholeResponse(frame, whole, itemsOf(whole, logprobs?.get(0))));
+  return Response.json(wholeResponse(frame, whole, itemsOf(whole, logprobs?.get(0), seals)));
 }
 
 /** The fields of a response that is being written. */
@@ -159,12 +83,20 @@ const outputText = (text: string, logprobs: readonly TokenLogprob[]) => (
 const reasoningText = (text: string) => ({ type: "reasoning_text", text });
 
 /** What the reply thought, what it says, or a call. */
-function itemOf({ type, id, text, call, logprobs }: Item, isDone: boolean): object {
+function itemOf({ type, id, text, call, logprobs, isSealed }: Item, isDone: boolean): object {
   if (call !== undefined) return callOf(id, call, isDone ? text : "", isDone);
   const status = isDone ? "completed" : "in_progress";
   if (type === "reasoning") {
     const content = isDone ? [reasoningText(text)] : [];
-    return { id, type: "reasoning", status, summary: [], content };
+    const encrypted_content = isDone ? sealed(text) : null;
+    return {
+      id,
+      type: "reasoning",
+      status,
+      summary: [],
+      content,
+      ...(isSealed ? { encrypted_content } : {}),
+    };
   }
   return {
     id,
@@ -183,6 +115,8 @@ interface Item {
   /** Of a text's tokens, where they were asked for. */
   readonly logprobs: TokenLogprob[];
   readonly call?: { readonly id: string; readonly name: string };
+  /** A thought is also given in the form in which clients give it back. */
+  readonly isSealed: boolean;
 }
 
 const prefixes = { reasoning: "rs", text: "msg", toolCall: "fc" } as const;
@@ -190,13 +124,18 @@ const prefixes = { reasoning: "rs", text: "msg", toolCall: "fc" } as const;
 const itemFrom = (
   { type, text, call }: Pick<Item, "type" | "text" | "call">,
   logprobs: TokenLogprob[] = [],
-): Item => ({ type, id: idOf(prefixes[type]), text, call, logprobs });
+  isSealed = false,
+): Item => ({ type, id: idOf(prefixes[type]), text, call, logprobs, isSealed });
 
 /** The output of a reply that was not streamed. */
-function itemsOf({ reasoning, text, toolCalls }: WholeReply, logprobs: TokenLogprob[] | undefined): Item[] {
+function itemsOf(
+  { reasoning, text, toolCalls }: WholeReply,
+  logprobs: TokenLogprob[] | undefined,
+  seals: boolean,
+): Item[] {
   const isSilent = text === "" && toolCalls.length > 0;
   return [
-    ...(reasoning === "" ? [] : [itemFrom({ type: "reasoning", text: reasoning })]),
+    ...(reasoning === "" ? [] : [itemFrom({ type: "reasoning", text: reasoning }, [], seals)]),
     ...(isSilent ? [] : [itemFrom({ type: "text", text }, logprobs)]),
     ...toolCalls.map(({ id, function: { name, arguments: json } }) =>
       itemFrom({ type: "toolCall", text: json, call: { id, name } })
@@ -228,7 +167,7 @@ async function* numbered(batches: AsyncIterable<readonly object[]>): AsyncGenera
 }
 
 /** The response as begun, its items piece by piece, the response as it ended. */
-async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object[]> {
+async function* eventsOf(reply: ChatReply, frame: Frame, seals: boolean): AsyncGenerator<object[]> {
   const batches = await begun(reply.batches());
   yield [{ type: "response.created", response: frame }, { type: "response.in_progress", response: frame }];
   const items: Item[] = [];
@@ -241,7 +180,7 @@ async function* eventsOf(reply: ChatReply, frame: Frame): AsyncGenerator<object[
     if (item?.type !== part.type || (part.call !== undefined && part.call.index !== index)) {
       if (item !== undefined) yield* endItem(item, items.length - 1);
       index = part.call?.index ?? null;
-      items.push(item = itemFrom({ ...part, text: "" }));
+      items.push(item = itemFrom({ ...part, text: "" }, [], seals));
       yield* beginItem(item, items.length - 1);
     }
     item.text += part.text;
@@ -295,57 +234,4 @@ function* endItem(item: Item, index: number): Generator<object> {
     yield { type: "response.function_call_arguments.done", ...at, name: call!.name, arguments: text };
   }
   yield { type: "response.output_item.done", output_index: index, item: itemOf(item, true) };
-}
-
-function messagesOf({ input, instructions }: ResponsesRequest): Message[] {
-  const items = typeof input === "string"
-    ? [{ type: undefined, role: "user" as const, content: input }]
-    : input;
-  const messages: Message[] = instructions === undefined ? [] : [{ role: "system", content: instructions }];
-  let calls: ToolCall[] | null = null; // those of one reply are items one after the other, and one message
-  for (const item of items) {
-    if (item.type === "function_call") {
-      const { call_id: id, name, arguments: json } = item;
-      if (calls === null) messages.push({ role: "assistant", content: null, toolCalls: calls = [] });
-      calls.push({ id, type: "function", function: { name, arguments: json } });
-      continue;
-    }
-    if (item.type === "reasoning") continue;
-    calls = null;
-    if (item.type === "function_call_output") {
-      const text = typeof item.output === "string"
-        ? item.output
-        : item.output.map(({ text }) => text).join("\n");
-      messages.push({ role: "tool", content: text, toolCallId: item.call_id });
-      continue;
-    }
-    const { role, content } = item;
-    const text = typeof content === "string" ? content : content.map((part) => part.text).join("\n");
-    messages.push({ role: role === "developer" ? "system" : role, content: text });
-  }
-  return messages;
-}
-
-/** Rivals of a token are told beside it, so that whoever asks for them asks for both. */
-function wantsLogprobs({ include, top_logprobs: nTop = 0 }: ResponsesRequest): boolean {
-  return nTop > 0 || include?.includes(logprobsOfText) === true;
-}
-
-function optionsOf(body: ResponsesRequest): ChatOptions {
-  const { tool_choice: choice, reasoning } = body;
-  return {
-    maxTokens: body.max_output_tokens,
-    temperature: body.temperature,
-    topP: body.top_p,
-    ...formatOptions(body.text?.format, "text.format"),
-    tools: body.tools?.map(({ name, description, parameters, strict }) => (
-      { type: "function", function: { name, description, parameters, strict } }
-    )),
-    toolChoice: typeof choice === "object" ? { name: choice.name } : choice,
-    parallelToolCalls: body.parallel_tool_calls,
-    contextOverflow: body.truncation === "auto" ? "shift" : undefined,
-    reasoningEffort: reasoning?.effort,
-    logprobs: wantsLogprobs(body),
-    topLogprobs: wantsLogprobs(body) ? body.top_logprobs : undefined,
-  };
 }

@@ -7,32 +7,13 @@
 import { z } from "zod";
 import { RequestError } from "../errors.ts";
 import type { GrammarOptions } from "../grammar_options.ts";
+import { harmless, notYet, optional } from "./field_types.ts";
 
 const schema = z.union(
   [z.record(z.string(), z.unknown()), z.boolean()],
   "a JSON schema is needed: an object, true or false",
 );
 const choices = z.array(z.string()).min(1, "at least one text is needed");
-
-/** Fields of both kinds of completion. */
-export const grammarFields = {
-  grammar: z.string().nullish(),
-  json_schema: schema.nullish(),
-  guided_json: z.union([schema, z.string()], "a JSON schema is needed, as an object or as a text").nullish(),
-  guided_regex: z.string().nullish(),
-  guided_choice: choices.nullish(),
-  guided_grammar: z.string().nullish(),
-  regex: z.string().nullish(),
-  ebnf: z.string().nullish(),
-  structured_outputs: z.object({
-    json: z.union([schema, z.string()], "a JSON schema is needed, as an object or as a text").nullish(),
-    regex: z.string().nullish(),
-    choice: choices.nullish(),
-    grammar: z.string().nullish(),
-    json_object: z.boolean().nullish(),
-    structural_tag: z.null("it is not supported").nullish(),
-  }).nullish(),
-};
 
 const named = z.object({
   name: z.string().nullish(),
@@ -55,7 +36,34 @@ export const textFormat = z.discriminatedUnion("type", [
   named.extend({ type: z.literal("json_schema") }),
 ], 'the types are "text", "json_object" and "json_schema"');
 
-type Fields = z.output<z.ZodObject<typeof grammarFields>>;
+/** Fields of requests for text. */
+export const grammarFields = {
+  response_format: optional(responseFormat),
+  grammar: z.string().nullish(),
+  json_schema: schema.nullish(),
+  guided_json: z.union([schema, z.string()], "a JSON schema is needed, as an object or as a text").nullish(),
+  guided_regex: z.string().nullish(),
+  guided_choice: choices.nullish(),
+  guided_grammar: z.string().nullish(),
+  regex: z.string().nullish(),
+  ebnf: z.string().nullish(),
+  structured_outputs: z.object({
+    json: z.union([schema, z.string()], "a JSON schema is needed, as an object or as a text").nullish(),
+    regex: z.string().nullish(),
+    choice: choices.nullish(),
+    grammar: z.string().nullish(),
+    json_object: z.boolean().nullish(),
+    structural_tag: z.null("it is not supported").nullish(),
+    disable_any_whitespace: notYet(false),
+    disable_additional_properties: notYet(false),
+    whitespace_pattern: notYet(),
+    disable_fallback: harmless, // nobody else is asked
+  }).nullish(),
+};
+
+type Fields = Partial<z.output<z.ZodObject<typeof grammarFields>>>;
+/** A form of the reply, and the field that asks for it. */
+export type NamedForm = readonly [param: string, options: GrammarOptions];
 
 /** The options that a response format means. */
 export function formatOptions(
@@ -72,15 +80,17 @@ export function formatOptions(
 
 /**
  * The options that the fields of a request mean.
+ * @param own the field by which an endpoint asks in a way of its own
  * @throws {RequestError} naming the second field where there are two
  */
 export function grammarOptions(
   body: Fields,
-  format?: z.output<typeof responseFormat> | null,
+  own: NamedForm = ["", {}],
 ): GrammarOptions {
   const outputs = body.structured_outputs;
-  const asked: [param: string, options: GrammarOptions][] = [
-    ["response_format", formatOptions(format, "response_format")],
+  const asked: NamedForm[] = [
+    own,
+    ["response_format", formatOptions(body.response_format, "response_format")],
     ["grammar", { grammar: body.grammar || null }],
     ["json_schema", { jsonSchema: body.json_schema }],
     ["guided_json", { jsonSchema: parsed(body.guided_json, "guided_json") }],

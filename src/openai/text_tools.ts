@@ -5,10 +5,8 @@
 import { z } from "zod";
 import { RequestError } from "../errors.ts";
 import type { LanguageModel } from "../language_model.ts";
-import { optional } from "./field_types.ts";
-import { messagesOf, promptFields, promptOptions, tokenId } from "./requests.ts";
-
-const flag = optional(z.boolean());
+import { flag, optional, tokenId } from "./field_types.ts";
+import { messagesOf, promptFields, promptOptions } from "./requests.ts";
 
 /** POST /tokenize: a text, or the messages of a chat. */
 export const tokenizeRequest = z.object({

@@ -281,13 +281,13 @@ test("a server that is busy is asked again when it says", async () => {
   await close();
 });
 
-test("a field that the server does not know is ignored", async () => {
+test("a field that says nothing about the reply, or is not known, is passed over", async () => {
   const unknown = {
-    store: true,
+    store: false,
     metadata: { a: "b" },
     user: "u",
     service_tier: "auto",
-    verbosity: "low",
+    verbosity: "medium",
     x: 1,
   };
   const asked = { ...shortOf("minnow"), ...unknown } as OpenAI.ChatCompletionCreateParamsNonStreaming;

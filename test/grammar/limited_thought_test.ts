@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { LimitedThought, limitedMarks } from "../../src/grammar/limited_thought.ts";
+import { limitedMarks, LimitedThought } from "../../src/grammar/limited_thought.ts";
 import type { GrammarSpec, Mark } from "../../src/grammar/spec.ts";
 import { hasToken } from "../../src/grammar/token_set.ts";
 import { masksOf, matcherOf, vocabularyOf } from "./writing.ts";

@@ -75,9 +75,9 @@ test("fields that are not known are ignored", async () => {
   const { status } = await post(chat, {
     ...short,
     user: "me",
-    store: true,
+    store: false,
     metadata: {},
-    verbosity: "low",
+    verbosity: "medium",
     x: [1],
   });
   assert.equal(status, 200);
