@@ -180,7 +180,11 @@ function forcedCall(
   tools: readonly Tool[],
 ): ChatPlan["forced"] {
   if (choice === "auto" || choice === "none") return null;
-  const name = choice === "required" ? null : choice.name;
+  const name = choice === "required" ? null : choice?.name;
+  if (name !== null && typeof name !== "string") {
+    const needed = '"none", "auto", "required" or the name of a tool is needed';
+    throw new RequestError(`Cannot use tool_choice: ${needed}`, { param: "tool_choice" });
+  }
   const isKnown = name === null ? tools.length > 0 : tools.some((tool) => tool.function.name === name);
   if (isKnown) return { name };
   const problem = name === null ? "there are no tools" : `there is no tool ${JSON.stringify(name)}`;

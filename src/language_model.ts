@@ -8,6 +8,7 @@ import { ChatReply } from "./chat_reply.ts";
 import { mostReplyTokens } from "./context_overflow.ts";
 import type { EngineClient } from "./engine/client.ts";
 import type { EngineInfo, EngineStats } from "./engine/protocol.ts";
+import { checkOptions, checkPath, checkSignal, shown } from "./engine/option_checks.ts";
 import { resolveSampling, type SamplingOptions } from "./engine/sampling_options.ts";
 import { draftModelOf } from "./engine/speculation_option.ts";
 import { RequestError, UnsupportedError } from "./errors.ts";
@@ -145,7 +146,9 @@ export class LanguageModel implements AsyncDisposable {
     prompt: string | ArrayLike<number>,
     options: { signal?: AbortSignal } = {},
   ): Promise<Float32Array> {
-    return await this.#parts.engine.logits(this.#prompts.encode(prompt, "logits"), options.signal);
+    checkOptions(options, ["signal"]);
+    const signal = checkSignal(options.signal);
+    return await this.#parts.engine.logits(this.#prompts.encode(prompt, "logits"), signal);
   }
 
   /**
@@ -156,10 +159,16 @@ export class LanguageModel implements AsyncDisposable {
     texts: string | readonly (string | ArrayLike<number>)[],
     options: { signal?: AbortSignal } = {},
   ): Promise<Float32Array[]> {
+    checkOptions(options, ["signal"]);
+    const signal = checkSignal(options.signal);
     const prompts = typeof texts === "string" ? [texts] : texts;
+    if (!Array.isArray(prompts)) {
+      const problem = `${shown(texts)} found, a text or a list of texts, or of token ids, needed`;
+      throw new RequestError(`Cannot embed: ${problem}`, { param: "input" });
+    }
     const { engine } = this.#parts;
     return await Promise.all(
-      prompts.map((prompt) => engine.embed(this.#prompts.encode(prompt, "embed"), options.signal)),
+      prompts.map((prompt) => engine.embed(this.#prompts.encode(prompt, "embed"), signal)),
     );
   }
 
@@ -174,6 +183,8 @@ export class LanguageModel implements AsyncDisposable {
     messages: readonly Message[] | string | readonly number[],
     options: ChatOptions = {},
   ): Promise<SavedConversation> {
+    checkPath(path, "save a conversation");
+    checkOptions(options);
     const tokens = isChat(messages)
       ? this.#prompts.render(messages, chatPlan(options).plan, 1, false).tokens
       : this.#prompts.encode(messages, "generate");
@@ -189,6 +200,8 @@ export class LanguageModel implements AsyncDisposable {
    * @throws {RequestError} the file is damaged, or of another model, format of weights or kind of cache
    */
   async loadConversation(path: string, options: { tenant?: string } = {}): Promise<SavedConversation> {
+    checkPath(path, "read a conversation");
+    checkOptions(options, ["tenant"]);
     const { tokens, keptTokens, note } = await this.#parts.engine.restore(path, options.tenant ?? "");
     const { messages = null } = (note ?? {}) as { messages?: readonly Message[] | null };
     if (messages !== null) checkMessages(messages);
@@ -211,7 +224,10 @@ export class LanguageModel implements AsyncDisposable {
   }
 
   #reply(options: GenerateOptions, render: () => Prompt): ChatReply {
+    const given = options?.signal;
     return new ChatReply(async (emit, signal) => {
+      checkOptions(options);
+      checkSignal(given);
       const prompt = render();
       const { bestOf, stop, tenant, source } = requestOptions(prompt.options);
       const { engine, text, defaults } = this.#parts;
@@ -229,7 +245,7 @@ export class LanguageModel implements AsyncDisposable {
         : { ...sampling, n: bestOf, topLogprobs: sampling.topLogprobs ?? 0 };
       const generations = engine.generateAll(prompt.tokens, drawn, signal, tenant);
       return await writeReply(generations, { prompt, sampling, stop, bestOf, text }, emit, signal);
-    }, options.signal);
+    }, given instanceof AbortSignal ? given : null);
   }
 
   /** A reply whose context is shifted might never end. */
@@ -261,5 +277,5 @@ export class LanguageModel implements AsyncDisposable {
 
 /** Whether these are messages; a list that is empty is one of token ids. */
 function isChat(prompt: readonly Message[] | string | readonly number[]): prompt is readonly Message[] {
-  return typeof prompt !== "string" && typeof prompt[0] === "object";
+  return typeof prompt !== "string" && typeof prompt?.[0] === "object";
 }

@@ -7,6 +7,7 @@
 import { type HubSource, parseHubSource } from "./checkpoint/hub/names.ts";
 import { readModelJson, statusOf } from "./checkpoint/file.ts";
 import { EngineClient } from "./engine/client.ts";
+import { checkPath } from "./engine/option_checks.ts";
 import { type DraftKind, openDefaults, type OpenOptions } from "./engine/protocol.ts";
 import {
   draftModelOf,
@@ -21,9 +22,9 @@ import type { ModelText } from "./model_text.ts";
 import { parseGenerationConfig } from "./model/generation_config.ts";
 import {
   type Check,
+  checkOptions,
   either,
   exactly,
-  Fault,
   list,
   oneOf,
   onlyThese,
@@ -107,7 +108,7 @@ export interface Progress {
 const count = whole(1, Number.MAX_SAFE_INTEGER);
 const bytes = either(word(), count, 'bytes or words such as "2 GiB" are needed');
 const path = where((value): value is string => typeof value === "string" && value !== "", "a path is needed");
-const checkedOptions = onlyThese({
+const knownOptions = onlyThese({
   backend: oneOf("auto", "reference", "cpu"),
   weights: oneOf("auto", "f32", "bf16", "f16", "fp8", "int8", "int4", "int4a", "int3", "nf4"),
   activations: oneOf("auto", "f32"),
@@ -155,7 +156,8 @@ const checkedOptions = onlyThese({
  * @throws {UnsupportedError | CheckpointError | DownloadError | MemoryError | DeviceError} in one sentence, why not
  */
 export async function load(source: string, options: LoadOptions = {}): Promise<LanguageModel> {
-  const checked = checkOptions(options);
+  checkPath(source, "load a model");
+  const checked: LoadOptions = withoutUndefined(checkOptions(knownOptions, options));
   const { onProgress, signal } = checked;
   signal?.throwIfAborted();
   const problem = runtimeProblem();
@@ -243,16 +245,6 @@ function firstDifference(own: Tokenizer, other: Tokenizer): number | null {
     if (id >= own.vocabSize || id >= other.vocabSize || own.tokenText(id) !== other.tokenText(id)) return id;
   }
   return null;
-}
-
-/** @throws {TypeError} naming the option */
-function checkOptions(options: LoadOptions): LoadOptions {
-  try {
-    return withoutUndefined(checkedOptions.read(options));
-  } catch (error) {
-    if (!(error instanceof Fault)) throw error;
-    throw new TypeError(`Cannot use the option ${error.path.join(".") || "list"}: ${error.message}`);
-  }
 }
 
 /** What the Worker is told: the options, the environment where they say nothing, else the defaults. */

@@ -28,7 +28,11 @@ export function checkMessages(messages: readonly Message[]): ChatMessage[] {
     throw new RequestError("Cannot read messages: a list of at least one is needed", { param: "messages" });
   }
   return messages.map((message: Message, i): ChatMessage => {
-    const { role, content, reasoning, toolCalls, toolCallId } = message ?? {};
+    if (typeof message !== "object" || message === null) {
+      const param = `messages.${i}`;
+      throw new RequestError(`Cannot read ${param}: an object with role and content is needed`, { param });
+    }
+    const { role, content, reasoning, toolCalls, toolCallId } = message;
     const calls = checkCalls(toolCalls, i);
     const more = {
       ...(reasoning === undefined ? {} : { reasoning }),

@@ -109,10 +109,14 @@ export class Prompts {
 
   /** A text with the token that texts begin with, or token ids as they are. */
   encode(prompt: string | ArrayLike<number>, task: Task["kind"], contexts = 1): ArrayLike<number> {
-    if (typeof prompt?.length !== "number") {
+    const length: unknown = prompt?.length;
+    if (typeof length !== "number" || !Number.isInteger(length) || length < 0) {
       throw new RequestError("Cannot read the prompt: a text or token ids are needed", { param: "prompt" });
     }
-    if (typeof prompt !== "string") return prompt;
+    if (typeof prompt !== "string") {
+      checkLength(length, task, contexts * this.#contextLength); // before so many are copied
+      return prompt;
+    }
     const { tokenizer, addsBos } = textFor(this.#text, "read text, only token ids");
     this.#checkLength(tokenizer.leastTokens(prompt), task, contexts);
     const tokens = tokenizer.encode(prompt);

@@ -90,6 +90,7 @@ export function attempt<T>(path: string, act: () => T): T {
   try {
     return act();
   } catch (error) {
-    throw new Error(`Cannot write ${path}: ${(error as Error).message}`, { cause: error });
+    const reason = (error as Error).message.replace(/, \w+ '.*'$/s, ""); // which names the path again, or a partial file
+    throw new Error(`Cannot write ${path}: ${reason}`, { cause: error });
   }
 }

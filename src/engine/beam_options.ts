@@ -60,6 +60,7 @@ export function resolveBeam(
   if (unknown !== undefined) {
     refuse(`${shown(unknown)} found, its options are ${Object.keys(ranges).join(", ")} and earlyStopping`);
   }
+  if (options.width == null) refuse("no width found, one from 1 to 128 needed");
   const number = (name: keyof typeof ranges): number =>
     checkNumber(options[name] ?? ranges[name].default, ranges[name]);
   const width = number("width"), groups = number("groups");

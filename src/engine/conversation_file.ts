@@ -21,6 +21,7 @@ import {
   writeSync,
 } from "node:fs";
 import { blockTokens } from "../backend/backend.ts";
+import { attempt } from "../checkpoint/write_safetensors.ts";
 import { RequestError } from "../errors.ts";
 import { anything, list, object, text, whole } from "../model/json_check.ts";
 
@@ -55,28 +56,41 @@ const headSchema = object({
   note: anything(),
 });
 
-/** Writes a file for its owner alone, which appears whole. @param blocks in order */
+/**
+ * Writes a file for its owner alone, which appears whole.
+ * @param blocks in order
+ * @throws {Error} it cannot be written; then nothing is left
+ */
 export function writeConversation(path: string, head: ConversationHead, blocks: Iterable<Uint8Array>): void {
   const temporary = `${path}.${randomUUID()}.tmp`;
+  const file = attempt(path, () => openSync(temporary, "wx", 0o600));
+  attempt(path, () => {
+    try {
+      try {
+        writeParts(file, head, blocks);
+      } finally {
+        closeSync(file);
+      }
+      renameSync(temporary, path);
+    } catch (error) {
+      unlinkSync(temporary);
+      throw error;
+    }
+  });
+}
+
+function writeParts(file: number, head: ConversationHead, blocks: Iterable<Uint8Array>): void {
   const text = new TextEncoder().encode(JSON.stringify(head));
   const prefix = new Uint8Array(prefixBytes);
   prefix.set(magic);
   new DataView(prefix.buffer).setUint32(8, text.length, true);
   const hash = createHash("sha256");
-  const file = openSync(temporary, "wx", 0o600);
-  try {
-    const put = (bytes: Uint8Array) => {
-      for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done, bytes.length - done);
-    };
-    for (const bytes of [prefix, text]) put((hash.update(bytes), bytes));
-    for (const bytes of blocks) put((hash.update(bytes), bytes));
-    put(hash.digest());
-    closeSync(file);
-    renameSync(temporary, path);
-  } catch (error) {
-    unlinkSync(temporary);
-    throw error;
-  }
+  const put = (bytes: Uint8Array) => {
+    for (let done = 0; done < bytes.length;) done += writeSync(file, bytes, done, bytes.length - done);
+  };
+  for (const bytes of [prefix, text]) put((hash.update(bytes), bytes));
+  for (const bytes of blocks) put((hash.update(bytes), bytes));
+  put(hash.digest());
 }
 
 /**
@@ -91,8 +105,8 @@ export function readConversation<T>(
   take: (head: ConversationHead, next: (into: Uint8Array) => void, check: () => void) => T,
 ): T {
   // Asked before opening: to open a named pipe is to wait for its other end, for ever.
-  if (!statSync(path).isFile()) throw bad(path, "it is no conversation");
-  const file = openSync(path, "r");
+  if (!reach(path, () => statSync(path)).isFile()) throw bad(path, "it is no conversation");
+  const file = reach(path, () => openSync(path, "r"));
   try {
     const stat = fstatSync(file), hash = createHash("sha256");
     const read = (into: Uint8Array, isHashed = true) => {
@@ -128,6 +142,18 @@ export function readConversation<T>(
     });
   } finally {
     closeSync(file);
+  }
+}
+
+/** @throws {RequestError} there is no such file, or it may not be read */
+function reach<T>(path: string, act: () => T): T {
+  try {
+    return act();
+  } catch (error) {
+    const problem = (error as NodeJS.ErrnoException).code === "ENOENT"
+      ? "there is no such file"
+      : (error as Error).message;
+    throw new RequestError(`Cannot read ${path}: ${problem}`, { code: "conversation_unreadable" });
   }
 }
 

@@ -3,21 +3,21 @@
  * @module
  */
 import { RequestError } from "../errors.ts";
+import { shown } from "./option_checks.ts";
 
 /**
  * @returns a copy; whether the ids are of the vocabulary is checked where the model is
  * @throws {RequestError} a value is no i32: copying alone would silently make one of it
  */
 export function tokenIds(values: ArrayLike<number>): Int32Array<ArrayBuffer> {
-  const ids = Int32Array.from(values);
-  const wrong = ids.findIndex((id, i) => id !== values[i]);
-  if (wrong >= 0) {
-    throw new RequestError(
-      `Cannot read the prompt: ${values[wrong]} found, whole numbers needed as token ids`,
-      {
-        param: "prompt",
-      },
-    );
+  const ids = new Int32Array(values.length);
+  for (let i = 0; i < ids.length; i++) {
+    const id: unknown = values[i];
+    if (typeof id !== "number" || id !== (id | 0)) {
+      const problem = `${shown(id)} found, whole numbers needed as token ids`;
+      throw new RequestError(`Cannot read the prompt: ${problem}`, { param: "prompt" });
+    }
+    ids[i] = id;
   }
   return ids;
 }

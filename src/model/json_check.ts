@@ -191,6 +191,24 @@ export function checkJson<T>(check: Check<T>, json: unknown, file: string, under
   }
 }
 
+/**
+ * A caller's options.
+ * @throws {TypeError} naming the option
+ */
+export function checkOptions<T>(check: Check<T>, options: unknown): T {
+  try {
+    return check.read(options);
+  } catch (error) {
+    if (!(error instanceof Fault)) throw error;
+    const { path, message } = error;
+    throw new TypeError(
+      path.length > 0
+        ? `Cannot use the option ${path.join(".")}: ${message}`
+        : `Cannot use the options: ${message}`,
+    );
+  }
+}
+
 /** A value from a file in a message: short, whatever it is. */
 export function show(value: unknown): string {
   if (value === undefined) return "missing";

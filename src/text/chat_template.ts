@@ -138,7 +138,9 @@ export class ChatTemplate {
   #render(messages: readonly ChatMessage[], options: RenderOptions): Segment[] {
     const ofTemplate = messages.map((message) => {
       if (roles.has(message.role)) return templateMessage(message);
-      throw badMessages(`a message has the role ${JSON.stringify(message.role)}`);
+      throw badMessages(
+        `a message has the role ${JSON.stringify(message.role)}, one of ${[...roles].join(", ")} is needed`,
+      );
     });
     const { tools = [], variables = {}, continueFinal = false } = options;
     const generate = options.addGenerationPrompt ?? !continueFinal;

@@ -16,7 +16,9 @@ import { isaNames, isasOf } from "./isa.ts";
 export function openNative(options: NativeOptions): Backend {
   const { library, isa, threads } = options;
   const index = isa === null ? library.calls.isa_best() : isaNames.indexOf(isa as typeof isaNames[number]);
-  if (index < 0) throw new RangeError(`isa: "${isa}" found, one of ${isaNames.join(", ")} needed`);
+  if (index < 0) {
+    throw new RangeError(`Cannot use the option isa: "${isa}" found, one of ${isaNames.join(", ")} needed`);
+  }
   if (library.calls.isa_has(index) !== 1) {
     throw new DeviceError(
       `Cannot open cpu: this machine has no ${isa}, it has ${isasOf(library).join(", ")}`,
