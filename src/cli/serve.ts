@@ -4,7 +4,7 @@
  */
 import process from "node:process";
 import { parseArgs } from "node:util";
-import { openaiHandler } from "../openai/handler.ts";
+import { checkHandlerOptions, openaiHandler } from "../openai/handler.ts";
 import { serve } from "../openai/serve.ts";
 import { forParseArgs, wholeNumber } from "./flags.ts";
 import {
@@ -72,12 +72,13 @@ export async function runServe(args: string[]): Promise<void> {
   const options = {
     apiKeys,
     hosts: texts("allow-host"),
-    cors: cors?.includes("*") ? true : cors,
+    cors,
     rateLimit: requestsPerMinute === undefined ? undefined : { requestsPerMinute },
     modelName: text("model-name"),
     maxBodyBytes: number("max-body-bytes", 1),
   };
 
+  checkHandlerOptions(options);
   const stop = stopSignal(() => process.exit(130)); // the second does not wait
   await using model = await loadModel(source, stop);
   stop.addEventListener(

@@ -36,6 +36,10 @@ export function keyCheck(apiKeys: readonly string[] | undefined): KeyCheck {
       "Cannot use apiKeys: an empty list or key was given; leave apiKeys out to let everybody in",
     );
   }
+  // What a header does not carry would let nobody in.
+  if (!apiKeys.every((key) => /^[!-~]+$/.test(key))) {
+    throw new TypeError("Cannot use apiKeys: letters, digits and signs of ASCII without spaces are needed");
+  }
   // Hashes have one length and tell nothing by how soon they differ; every key is compared, whichever fits.
   const known = apiKeys.map(sha256);
   return (request) => {

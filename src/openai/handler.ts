@@ -4,7 +4,9 @@
  */
 import type { LanguageModel } from "../language_model.ts";
 import { keyCheck, rateCheck, type RateLimit } from "./access.ts";
+import { anything, checkOptions, exactly, list, onlyThese, text, where, whole } from "../model/json_check.ts";
 import { hostCheck } from "./hosts.ts";
+import { originsOf } from "./origins.ts";
 import type { Server } from "./routes.ts";
 import { type SocketHandlers, socketHandlers } from "./web_sockets.ts";
 
@@ -37,24 +39,42 @@ export interface ApiHandler extends Handler {
   readonly websocket: SocketHandlers;
 }
 
+const name = where((value): value is string => typeof value === "string" && value !== "", "a text is needed");
+const knownOptions = onlyThese({
+  apiKeys: list(text(), "an array of keys is needed"),
+  hosts: list(text(), "an array of names is needed"),
+  cors: anything(),
+  rateLimit: exactly({ requestsPerMinute: anything() }),
+  modelName: name,
+  maxBodyBytes: whole(1, Number.MAX_SAFE_INTEGER),
+});
+
+/**
+ * Who is let in: also for whoever wants to know whether the options are right before a model is loaded.
+ * @throws {TypeError | RangeError} as `openaiHandler`: one that is misspelt may be what keeps strangers out
+ */
+export function checkHandlerOptions(options: HandlerOptions) {
+  const { apiKeys, hosts, cors, rateLimit } = checkOptions(knownOptions, options);
+  return {
+    origins: originsOf(cors),
+    needsKey: apiKeys !== undefined,
+    callerOf: keyCheck(apiKeys),
+    hostProblem: hostCheck(hosts),
+    checkRate: rateCheck(rateLimit as RateLimit | undefined),
+  };
+}
+
 /**
  * Serves the OpenAI API (chat/completions, completions, responses, embeddings, models), the Anthropic API
  * (messages, messages/count_tokens), /tokenize, /detokenize, /apply-template, /props, /metrics and /ws;
  * without a key also GET /health, /health/live, /health/ready, /openapi.json and /docs. A request is
  * cancelled when its client goes away (Deno.serve may tell that late when nothing is streamed; `serve` does
  * at once).
+ * @throws {TypeError | RangeError} an option is none of these, or cannot be used
  */
 export function openaiHandler(model: LanguageModel, options: HandlerOptions = {}): ApiHandler {
-  const { modelName = model.info.name, maxBodyBytes = 4 * 2 ** 20, cors } = options;
-  const routeOptions = {
-    modelName,
-    maxBodyBytes,
-    cors,
-    needsKey: options.apiKeys !== undefined,
-    callerOf: keyCheck(options.apiKeys),
-    hostProblem: hostCheck(options.hosts),
-    checkRate: rateCheck(options.rateLimit),
-  };
+  const { modelName = model.info.name, maxBodyBytes = 4 * 2 ** 20 } = options;
+  const routeOptions = { modelName, maxBodyBytes, ...checkHandlerOptions(options) };
   // Not before somebody serves: schemas and router take a tenth of a second, which every start would wait for.
   const routes = import("./routes.ts").then(({ routesOf }) => routesOf(model, routeOptions));
   routes.catch(() => {}); // told to whoever asks

@@ -19,6 +19,7 @@ import { fingerprintOf, frameOf } from "./frame.ts";
 import type { HostCheck } from "./hosts.ts";
 import { metricsText } from "./metrics.ts";
 import { openapiDocument } from "./openapi.ts";
+import type { Origins } from "./origins.ts";
 import { type Posting, postings, type Reading, readings } from "./operations.ts";
 import { pageHeaders, referencePage } from "./reference_page.ts";
 import { response } from "./responses.ts";
@@ -30,7 +31,7 @@ import { socketSession, type SocketTransport } from "./ws_session.ts";
 export interface RouteOptions {
   readonly modelName: string;
   readonly maxBodyBytes: number;
-  readonly cors: boolean | string | readonly string[] | undefined;
+  readonly origins: Origins;
   readonly needsKey: boolean;
   readonly callerOf: KeyCheck;
   readonly hostProblem: HostCheck;
@@ -46,7 +47,7 @@ export interface Server extends SocketServer {
 /** @returns what answers a request; it never throws */
 export function routesOf(
   model: LanguageModel,
-  { modelName, maxBodyBytes, cors, needsKey, callerOf, hostProblem, checkRate }: RouteOptions,
+  { modelName, maxBodyBytes, origins, needsKey, callerOf, hostProblem, checkRate }: RouteOptions,
 ): (request: Request, server: Server) => Promise<Response> {
   const fingerprint = fingerprintOf(model.info);
   const created = Math.floor(Date.now() / 1000);
@@ -67,7 +68,6 @@ export function routesOf(
     const message = `Cannot find ${req.path}: here are ${paths.join(", ")}`;
     return refusal(new RequestError(message, { status: 404, code: "not_found" }), req.path);
   });
-  const origins = cors === true ? "*" : cors || [];
   if (origins.length > 0) {
     app.use(corsHeaders({ origin: typeof origins === "string" ? origins : [...origins] }));
   }
@@ -125,7 +125,7 @@ export function routesOf(
   });
   const handedOver = new WeakSet<Response>();
   app.get(readings.socket.path, ({ req, env }) => {
-    checkOrigin(req.raw, cors);
+    checkOrigin(req.raw, origins);
     const protocol = protocolOf(req.raw);
     const key = keyOf(req.raw);
     const open = (transport: SocketTransport) =>

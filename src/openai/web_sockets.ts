@@ -5,6 +5,7 @@
  */
 import { RequestError } from "../errors.ts";
 import { upgradeWebSocket } from "../runtime.ts";
+import type { Origins } from "./origins.ts";
 import type { OpenSession, SocketSession } from "./ws_session.ts";
 
 /** What a server passes beside a request, so far as sockets go. */
@@ -82,15 +83,12 @@ export function protocolOf(request: Request): string | null {
  * @param allowed origins besides the server's own, true for all
  * @throws {RequestError} 403
  */
-export function checkOrigin(
-  request: Request,
-  allowed: boolean | string | readonly string[] | undefined,
-): void {
+export function checkOrigin(request: Request, allowed: Origins): void {
   const origin = request.headers.get("origin");
-  if (origin === null || allowed === true || allowed === "*") return; // no browser leaves it out
+  if (origin === null || allowed === "*") return; // no browser leaves it out
   const host = request.headers.get("host");
   const isOwn = URL.canParse(origin) && new URL(origin).host === host?.toLowerCase();
-  if (isOwn || [allowed ?? []].flat().includes(origin)) return;
+  if (isOwn || allowed.includes(origin)) return;
   const message = "Cannot open the WebSocket: pages of this origin are not let in, `cors` says which are";
   throw new RequestError(message, { status: 403, code: "origin_not_allowed" });
 }

@@ -42,6 +42,10 @@ test("what cannot be served so is refused before the model is loaded", async () 
     [["a", "b"], /^Error: serve: 2 models were given, one is needed$/],
     [["--port", "65536"], /^Error: --port: "65536" was given/],
     [["--api-key", " "], /^Error: --api-key: the key is empty$/],
+    [["--api-key", "two words"], /^TypeError: Cannot use apiKeys: .* without spaces are needed$/],
+    [["--allow-host", "http://a"], /^TypeError: Cannot use hosts: "http:\/\/a" was given/],
+    [["--cors", "page.example"], /^TypeError: Cannot use cors: "page.example" was given/],
+    [["--model-name", ""], /^TypeError: Cannot use the option modelName: a text is needed$/],
     [["--requests-per-minute", "0"], /^Error: --requests-per-minute: "0" was given/],
   ];
   for (const [args, message] of wrong) await assert.rejects(runServe(args), message);
