@@ -45,7 +45,8 @@ ${modelHelp}
 ${moreModelHelp}
   --help                 this text
 
-  A conversation that outgrows the context goes on without its oldest turns, unless --context-overflow refuse.
+  A conversation that outgrows the context goes on without its oldest turns, unless --context-overflow refuse
+  or a --beam-width is given.
   In the chat:
 ${commands}`;
 
@@ -61,7 +62,9 @@ export async function runChat(args: string[]): Promise<void> {
     );
   }
   const source = modelOptions(values, positionals[0]);
-  const options = { contextOverflow: "shift", ...generationOptions(values) } as const;
+  const asked = generationOptions(values);
+  // What is searched for is not shifted.
+  const options = asked.beam == null ? { contextOverflow: "shift" as const, ...asked } : asked;
   if ((options.n ?? 1) > 1) throw new Error("--n: a conversation goes on with one reply");
   const beginning: Message[] = values.system === undefined
     ? []

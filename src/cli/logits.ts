@@ -6,6 +6,7 @@ import { Buffer } from "node:buffer";
 import { closeSync, openSync, writeSync } from "node:fs";
 import process from "node:process";
 import { parseArgs } from "node:util";
+import { attempt } from "../checkpoint/write_safetensors.ts";
 import type { LanguageModel } from "../language_model.ts";
 import { publish } from "../new_model.ts";
 import { forParseArgs, wholeNumber } from "./flags.ts";
@@ -54,7 +55,7 @@ export async function runLogits(args: string[]): Promise<void> {
   const vocab = logits.length / tokens.length;
   if (values.npy !== undefined) {
     await publish(values.npy as string, (path) => {
-      writeNpy(path, logits, tokens.length);
+      attempt(values.npy as string, () => writeNpy(path, logits, tokens.length));
       return Promise.resolve();
     });
   }

@@ -20,6 +20,12 @@ test("the lines of a pipe are answered, remembered until it is reset, and go on 
   assert.equal(others.length, more.length);
 });
 
+test("a chat may search for its replies", async () => {
+  const { code, stdout, stderr } = await chat(["--beam-width", "2", "--max-tokens", "4"], "Hi\n");
+  assert.deepEqual([code, stderr], [0, ""]);
+  assert(stdout.trim().length > 0);
+});
+
 test("what a pipe's message cannot have ends the chat with one sentence and 2", async () => {
   const { code, stdout, stderr } = await chat(["--top-p", "9"], "Hi\nHi\n");
   assert.deepEqual([code, stdout], [2, ""]);

@@ -49,6 +49,11 @@ test("logits says each token, how likely it was, and what is likely next; all of
     const again = await logits("--tokens", "0", "--npy", file);
     assert.deepEqual([again.code, again.stdout], [2, ""]);
     assert.match(again.stderr, /^Cannot write \S+: it is there already[^\n]*\n$/);
+
+    const nowhere = join(folder, "nowhere", "all.npy");
+    const none = await logits("--tokens", "0", "--npy", nowhere);
+    assert.deepEqual([none.code, none.stdout], [2, ""]);
+    assert.equal(none.stderr, `Cannot write ${nowhere}: ENOENT: no such file or directory\n`);
   } finally {
     rmSync(folder, { recursive: true });
   }

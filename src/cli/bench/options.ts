@@ -25,9 +25,9 @@ export interface BenchOptions {
 
 export const benchHelp = `Measures a model on this machine, beside what the machine can do at most
 
-  hadal bench [--model SOURCE] [--metrics LIST] [--json] [--compare OLD.jsonl]
+  hadal bench [MODEL] [--metrics LIST] [--json] [--compare OLD.jsonl]
 
-  --model SOURCE      a model as load takes it; by default minnow
+  MODEL               a model as load takes it, by default minnow; or --model MODEL
   --weights FORMAT    auto keeps that of the files; int8, int4, …
   --kv-cache DTYPE    f32 (default), bf16, f16, int8
   --threads N         by default one for each core
@@ -48,10 +48,11 @@ const weightFormats = ["auto", "f32", "bf16", "f16", "fp8", ...packedFormats] as
  * @throws {Error} in one sentence, what is wrong
  */
 export function parseBenchArgs(args: string[]): BenchOptions | null {
-  const { values } = parseArgs({
+  const { values, positionals } = parseArgs({
     args,
+    allowPositionals: true,
     options: {
-      model: { type: "string", default: "minnow" },
+      model: { type: "string" },
       weights: { type: "string", default: "auto" },
       "kv-cache": { type: "string", default: "f32" },
       threads: { type: "string" },
@@ -64,8 +65,10 @@ export function parseBenchArgs(args: string[]): BenchOptions | null {
     },
   });
   if (values.help) return null;
+  const models = [...positionals, ...(values.model === undefined ? [] : [values.model])];
+  if (models.length > 1) throw new RangeError(`bench: ${models.length} models were given, one is needed`);
   return {
-    model: values.model,
+    model: models[0] ?? "minnow",
     weights: oneOf("weights", values.weights, weightFormats),
     cacheDtype: oneOf("kv-cache", values["kv-cache"], cacheDtypes),
     threads: values.threads === undefined || values.threads === "auto"

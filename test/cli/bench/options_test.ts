@@ -34,6 +34,7 @@ test("every word of the bench is read", () => {
     compare: "O",
     withLimits: false,
   });
+  assert.equal(parseBenchArgs(["M", "--reps", "2"])!.model, "M");
   assert.equal(parseBenchArgs(["--metrics", "first"])!.metrics, null);
   assert.equal(parseBenchArgs(["--help"]), null);
 });
@@ -46,7 +47,8 @@ test("a wrong word of the bench is named, with what is needed", () => {
     [["--kv-cache", "int4"], /--kv-cache: "int4" was given, one of f32, bf16, f16, int8/],
     [["--weights", "int5"], /--weights: "int5" was given, one of auto, f32, .*int8/],
     [["--metrics", ""], /--metrics: "" was given/],
-    [["a"], /positional/],
+    [["a", "b"], /^RangeError: bench: 2 models were given, one is needed$/],
+    [["a", "--model", "b"], /2 models were given/],
   ];
   for (const [args, message] of cases) assert.throws(() => parseBenchArgs(args), message);
 });
