@@ -4,11 +4,12 @@
  * @module
  */
 import { spawn } from "node:child_process";
-import { mkdtempSync, renameSync, rmSync } from "node:fs";
+import { mkdirSync, renameSync, rmSync } from "node:fs";
 import { availableParallelism } from "node:os";
 import { basename, join } from "node:path";
 import process from "node:process";
 import { DeviceError } from "../src/errors.ts";
+import { unfinishedPath } from "../src/unfinished.ts";
 import type { Sources } from "./sources.ts";
 
 /** Tried in this order after the one that the user names. */
@@ -36,7 +37,8 @@ export async function buildLibrary(
       continue;
     }
     progress(`Building the CPU kernels with ${command} (once, takes seconds)`);
-    const folder = mkdtempSync(join(to, "..", "build-"));
+    const folder = unfinishedPath(to);
+    mkdirSync(folder, { mode: 0o700 });
     try {
       await compile(sources, command, folder, basename(to));
       renameSync(join(folder, basename(to)), to);

@@ -5,6 +5,7 @@
  */
 import { DeviceError } from "../src/errors.ts";
 import { architecture, exists, join, namesIn, node, platform, userId } from "../src/runtime.ts";
+import { removeAbandoned } from "../src/unfinished.ts";
 import { isNotPermitted, type Library, needCalls, openLibrary } from "./open.ts";
 import { readSources, type Sources } from "./sources.ts";
 import { abiVersion, handshakeSymbols, results, symbols } from "./symbols.ts";
@@ -29,7 +30,8 @@ function existingIn(folder: string, name: string, { hash, sets, recipe }: Source
   if (exists(join(folder, name))) return join(folder, name);
   if (sets.length < (recipe.isa[architecture] ?? []).length || !exists(folder)) return null;
   const ofThese = `cpu-${hash.slice(0, 32)}-${platform}-${architecture}-`;
-  const found = namesIn(folder).find((each) => each.startsWith(ofThese));
+  const suffix = name.slice(name.lastIndexOf("."));
+  const found = namesIn(folder).find((each) => each.startsWith(ofThese) && each.endsWith(suffix));
   return found === undefined ? null : join(folder, found);
 }
 
@@ -51,6 +53,7 @@ export async function findLibrary(
   const name = `cpu-${key}.${suffix}`;
   const progress = options.progress ?? ((sentence: string) => console.error(sentence));
   const wanted = options.cacheFolder ?? privateTemporaryFolder();
+  removeAbandoned(wanted, (each) => each.startsWith("cpu-"));
   const cached = existingIn(wanted, name, sources) ?? join(wanted, name);
   if (exists(cached)) {
     try {

@@ -4,7 +4,7 @@
  * @module
  */
 import { lstatSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
 import {
   mostSettingsBytes,
   mostTemplateBytes,
@@ -18,6 +18,7 @@ import { attempt, type NewTensor, writeSafetensors } from "./checkpoint/write_sa
 import { ggufTokenizerFiles } from "./gguf_text.ts";
 import { layerOf } from "./model/weights.ts";
 import { checkedSum } from "./tensor/checked.ts";
+import { removeAbandoned, unfinishedPath } from "./unfinished.ts";
 
 /**
  * Writes `out`.
@@ -26,8 +27,9 @@ import { checkedSum } from "./tensor/checked.ts";
  */
 export async function publish<T>(out: string, write: (path: string) => Promise<T>): Promise<T> {
   const target = resolve(out);
+  removeAbandoned(dirname(target), (name) => name === basename(target));
   refuseExisting(target);
-  const partial = `${target}.partial-${crypto.randomUUID()}`;
+  const partial = unfinishedPath(target);
   try {
     const result = await write(partial);
     refuseExisting(target); // rename would take the place of a file, or of an empty folder

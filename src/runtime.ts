@@ -186,8 +186,18 @@ export function machineName(): string {
   return granted({ name: "sys", kind: "hostname" }) ? node.os.hostname() : "";
 }
 
+/** @returns whether a process of this machine lives; true where that may not be asked */
+export function isAlive(pid: number): boolean {
+  if (!granted({ name: "run" })) return true;
+  try {
+    return process.kill(pid, 0);
+  } catch (error) {
+    return (error as { code?: string }).code !== "ESRCH"; // another user's lives, too
+  }
+}
+
 /** Deno asks its user when an access is not decided: so it is asked first whether it is. */
-function granted(permission: Record<string, string>): boolean {
+export function granted(permission: Record<string, string>): boolean {
   return deno === undefined || deno.permissions.querySync(permission).state === "granted";
 }
 

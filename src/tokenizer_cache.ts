@@ -8,6 +8,7 @@ import { join, node, platform, statusAt, userId } from "./runtime.ts";
 import { Tokenizer } from "./text/tokenizer.ts";
 import { type ScannedTokenizer, scanTokenizerFile } from "./text/tokenizer_file.ts";
 import { packTokenizer, unpackTokenizer } from "./text/tokenizer_tables.ts";
+import { removeAbandoned, unfinishedPath } from "./unfinished.ts";
 
 /** Smaller files are read as fast as their hash is found. */
 const leastBytes = 1 << 20;
@@ -65,7 +66,8 @@ async function sumOf(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array> {
 
 async function keep(folder: string, path: string, pieces: Uint8Array<ArrayBuffer>[]): Promise<void> {
   const { existsSync, mkdirSync, readdirSync, renameSync, rmSync, statSync, writeFileSync } = node.fs;
-  const unfinished = `${path}.${crypto.randomUUID()}`;
+  const unfinished = unfinishedPath(path);
+  removeAbandoned(folder, () => true);
   try {
     const tables = new Uint8Array(await new Blob(pieces).arrayBuffer());
     mkdirSync(folder, { recursive: true, mode: 0o700 });

@@ -1,12 +1,13 @@
 import { Buffer } from "node:buffer";
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import process from "node:process";
 import { after, test } from "node:test";
 import { load, type LoadOptions, type Message, RequestError } from "../mod.ts";
+import { abandonedPath } from "./abandoned.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "hadal-saved-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -24,7 +25,9 @@ test("a conversation goes on from its file in another process, and says what it 
   await using first = await open();
   const { text } = await first.chat([question], greedy);
   const messages: Message[] = [question, { role: "assistant", content: text }];
+  writeFileSync(abandonedPath(path), "half"); // of a process that was killed
   const saved = await first.saveConversation(path, messages);
+  assert.deepEqual(readdirSync(folder), [basename(path)]);
   assert.equal(saved.keptTokens, saved.tokens.length);
   const expected = await first.chat([...messages, next], greedy);
   if (process.platform !== "win32") assert.equal(statSync(path).mode & 0o777, 0o600);

@@ -13,6 +13,7 @@ import { matrixRows } from "../src/model/matrix_rows.ts";
 import { openModel } from "../src/model/open_model.ts";
 import { readGgufText } from "../src/gguf_text.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
+import { abandonedPath } from "./abandoned.ts";
 import { tensorFile, withFolder } from "./checkpoint/write_safetensors.ts";
 import { withPlace } from "./with_place.ts";
 
@@ -164,7 +165,9 @@ test("nothing is left behind when converting fails, is given up, or would write 
     await assert.rejects(convert(join(place, "nothing"), out), /there is no such folder/);
     assert.deepEqual(readdirSync(place), []);
     await convert(`${golden}v2lite`, out);
+    writeFileSync(abandonedPath(out), "half"); // of a process that was killed
     await assert.rejects(convert(`${golden}v2lite`, out), /model\.gguf: it is there already/);
+    assert.deepEqual(readdirSync(place), ["model.gguf"]);
   });
 });
 

@@ -9,6 +9,7 @@ import fc from "fast-check";
 import { CheckpointError } from "../src/errors.ts";
 import { Tokenizer } from "../src/text/tokenizer.ts";
 import { readTokenizer } from "../src/tokenizer_cache.ts";
+import { abandonedPath } from "./abandoned.ts";
 
 const scratch = mkdtempSync(join(tmpdir(), "hadal-tokenizers-"));
 after(() => rmSync(scratch, { recursive: true, force: true }));
@@ -42,6 +43,10 @@ test("a tokenizer from the cache is the one from its file", async () => {
   const folder = newFolder();
   assertSame(await read(folder)); // makes it
   const [path] = kept(folder);
+  rmSync(path);
+  writeFileSync(abandonedPath(path), "half"); // of a process that was killed
+  assertSame(await read(folder));
+  assert.deepEqual(kept(folder), [path]);
   const made = statSync(path);
   if (process.platform !== "win32") assert.equal(made.mode & 0o777, 0o600);
   assertSame(await read(folder));

@@ -13,7 +13,7 @@
  * @module
  */
 import { Buffer } from "node:buffer";
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import {
   closeSync,
   lstatSync,
@@ -29,15 +29,13 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import process from "node:process";
+import { removeAbandoned, unfinishedPath } from "../unfinished.ts";
 import { type BlockFileCounts, noBlockFiles } from "./protocol.ts";
 
 const magic = new TextEncoder().encode("HADALKV1");
 const headBytes = 64, hashBytes = 32;
 const suffix = ".kv";
 const fileName = /^[0-9a-f]{64}\.kv$/;
-const temporaryName = /^[0-9a-f]{64}\.kv\.[0-9a-f-]+\.tmp$/;
-/** What a process that was killed left behind is deleted once it is this old. */
-const abandonedMs = 3_600_000;
 /** Writing is given up after this many errors in a row. */
 const mostErrors = 8;
 
@@ -96,7 +94,7 @@ export class BlockFiles {
   write(name: string, nTokens: number, block: Uint8Array): void {
     const size = headBytes + block.length + hashBytes;
     if (!this.isWritable || size > this.#maxBytes) return;
-    const file = fileOf(name), temporary = `${this.#path(name)}.${randomUUID()}.tmp`;
+    const file = fileOf(name), temporary = unfinishedPath(this.#path(name));
     try {
       if (this.has(name)) return this.#use(file);
       this.#makeRoom(size);
@@ -165,13 +163,11 @@ export class BlockFiles {
 
   /** Others may have written and deleted since. */
   #scan(): void {
+    removeAbandoned(this.#folder, (name) => fileName.test(name));
     const found = readdirSync(this.#folder).flatMap((file) => {
-      if (!fileName.test(file) && !temporaryName.test(file)) return [];
+      if (!fileName.test(file)) return [];
       const stat = statSync(join(this.#folder, file), { throwIfNoEntry: false });
-      if (!stat?.isFile()) return [];
-      if (fileName.test(file)) return [{ file, size: stat.size, usedMs: stat.mtimeMs }];
-      if (Date.now() - stat.mtimeMs > abandonedMs) removeQuietly(join(this.#folder, file));
-      return [];
+      return stat?.isFile() ? [{ file, size: stat.size, usedMs: stat.mtimeMs }] : [];
     });
     this.#sizes.clear();
     this.#counts.bytes = 0;

@@ -9,7 +9,7 @@
  * far as the model that reads it would have computed the same.
  * @module
  */
-import { createHash, randomUUID } from "node:crypto";
+import { createHash } from "node:crypto";
 import {
   closeSync,
   fstatSync,
@@ -20,10 +20,12 @@ import {
   unlinkSync,
   writeSync,
 } from "node:fs";
+import { basename, dirname } from "node:path";
 import { blockTokens } from "../backend/backend.ts";
 import { attempt } from "../checkpoint/write_safetensors.ts";
 import { RequestError } from "../errors.ts";
 import { anything, list, object, text, whole } from "../model/json_check.ts";
+import { removeAbandoned, unfinishedPath } from "../unfinished.ts";
 
 /** What two caches must have in common for the blocks of one to be of use to the other. */
 export interface CacheKind {
@@ -62,7 +64,8 @@ const headSchema = object({
  * @throws {Error} it cannot be written; then nothing is left
  */
 export function writeConversation(path: string, head: ConversationHead, blocks: Iterable<Uint8Array>): void {
-  const temporary = `${path}.${randomUUID()}.tmp`;
+  removeAbandoned(dirname(path), (name) => name === basename(path));
+  const temporary = unfinishedPath(path);
   const file = attempt(path, () => openSync(temporary, "wx", 0o600));
   attempt(path, () => {
     try {

@@ -14,6 +14,7 @@ import { forAll, Limit } from "../checkpoint/hub/limit.ts";
 import { defaultPatience, type Patience, retrying, TransientError } from "../checkpoint/hub/retry.ts";
 import { DownloadError } from "../errors.ts";
 import { cacheDirectory } from "../runtime.ts";
+import { removeAbandoned, unfinishedPath } from "../unfinished.ts";
 
 /** The files of a folder: path in it -> bytes, SHA-256 in hex. */
 export type FolderManifest = Readonly<Record<string, readonly [sizeBytes: number, sha256: string]>>;
@@ -48,8 +49,9 @@ export async function fetchFolder(
   const hash = createHash("sha256").update(JSON.stringify(entries)).digest("hex").slice(0, 32);
   const kept = cache === null ? privateTemporaryFolder() : writableFolder(join(cache, "package"));
   const place = join(kept, hash), folder = join(place, basename(url.pathname));
+  removeAbandoned(kept, (name) => name === hash);
   if (isWhole(folder, files)) return folder;
-  const partial = `${place}.partial-${crypto.randomUUID()}`;
+  const partial = unfinishedPath(place);
   const totalBytes = entries.reduce((sum, [, [sizeBytes]]) => sum + sizeBytes, 0);
   const endpoint = new Endpoint({ endpoint: url.origin, token: null, cache: kept, offline: false, patience });
   const limit = new Limit(connections);
@@ -128,7 +130,7 @@ function write(path: string, bytes: Uint8Array): void {
 /** Renames a whole folder to its name, where another process may have put the same meanwhile. */
 function putInPlace(partial: string, place: string, isDone: () => boolean): void {
   if (isDone()) return;
-  const damaged = `${partial}-damaged`;
+  const damaged = unfinishedPath(place);
   try {
     if (lstatSync(place, { throwIfNoEntry: false }) !== undefined) renameSync(place, damaged);
     renameSync(partial, place);

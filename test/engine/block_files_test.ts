@@ -19,6 +19,8 @@ import process from "node:process";
 import { after, test } from "node:test";
 import { BlockFiles } from "../../src/engine/block_files.ts";
 import { blockName, rootName } from "../../src/engine/prefix_cache.ts";
+import { unfinishedPath } from "../../src/unfinished.ts";
+import { abandonedPath } from "../abandoned.ts";
 
 const parent = mkdtempSync(join(tmpdir(), "hadal-blocks-"));
 after(() => rmSync(parent, { recursive: true, force: true }));
@@ -122,13 +124,13 @@ test("the bytes of all files stay within their limit, and those used longest ago
   assert.deepEqual([readdirSync(tiny.inner).length, tiny.warnings.length], [0, 0]);
 });
 
-test("what a killed process left is deleted once it is old, and nothing that is not ours", () => {
+test("what a killed process left is deleted, and nothing that is not ours", () => {
   const { folder, inner } = open();
-  const old = `${"a".repeat(64)}.kv.00000000-0000.tmp`, fresh = `${"b".repeat(64)}.kv.00000000-0000.tmp`;
-  for (const name of [old, fresh, "letter.txt", "x.kv"]) writeFileSync(join(inner, name), "words");
-  utimesSync(join(inner, old), 1000, 1000);
+  const dead = abandonedPath(`${"a".repeat(64)}.kv`), living = unfinishedPath(`${"a".repeat(64)}.kv`);
+  const others = [living, abandonedPath("letter.txt"), "letter.txt", "x.kv"];
+  for (const name of [dead, ...others]) writeFileSync(join(inner, name), "words");
   const { files } = open(1, folder);
-  assert.deepEqual(readdirSync(inner).sort(), [fresh, "letter.txt", "x.kv"].sort());
+  assert.deepEqual(readdirSync(inner).sort(), others.sort());
   assert.equal(files.counts.bytes, 0);
 });
 

@@ -6,6 +6,7 @@ import { findLibrary } from "../../ffi/library.ts";
 import { readSources } from "../../ffi/sources.ts";
 import { abiVersion, results, symbols } from "../../ffi/symbols.ts";
 import { DeviceError } from "../../src/errors.ts";
+import { abandonedPath } from "../abandoned.ts";
 import { handshakeSource, tinyKernels } from "./tiny_kernels.ts";
 
 /** All functions of ops.h, of no effect. */
@@ -55,6 +56,21 @@ test("other sources make another library, beside the first", () =>
     const first = await find(null, folder);
     writeFileSync(join(folder, "cpu", "more.h"), "// more\n");
     assert.notEqual(await find(null, folder), first);
+    assert.equal(said.length, 2);
+  }));
+
+test("what a build left that was killed goes, also where the library is there by now", () =>
+  withSources(async (folder, find, said) => {
+    const cache = join(folder, "cache");
+    const path = await find(null, cache);
+    for (const isThere of [true, false]) {
+      const half = abandonedPath(path);
+      mkdirSync(half);
+      writeFileSync(join(half, "a.o"), "half");
+      if (!isThere) rmSync(path);
+      assert.equal(await find(null, cache), path);
+      assert.deepEqual(readdirSync(cache).map((name) => join(cache, name)), [path]);
+    }
     assert.equal(said.length, 2);
   }));
 

@@ -1,12 +1,22 @@
 import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, truncateSync } from "node:fs";
+import {
+  chmodSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  truncateSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
-import { dirname, join } from "node:path";
+import { basename, dirname, join } from "node:path";
 import process from "node:process";
 import { test } from "node:test";
 import { DownloadError } from "../../src/errors.ts";
 import { fetchFolder, type FolderManifest } from "../../src/package/fetch_folder.ts";
+import { abandonedPath } from "../abandoned.ts";
 import { type PackageServer, withPackageServer } from "./package_server.ts";
 
 const bytesOf = (path: string) => new TextEncoder().encode(`the bytes of ${path} `.repeat(1000));
@@ -61,6 +71,19 @@ test("several who fetch a folder at once all find it whole", () =>
     assert.equal(new Set(folders).size, 1);
     assertWhole(folders[0]);
     assert.equal(kept(cache).length, 1);
+  }));
+
+test("what a process left that was killed while it fetched goes", () =>
+  withCache(async (fetchAll, cache, { asked }) => {
+    const place = dirname(await fetchAll());
+    for (const isThere of [true, false]) {
+      mkdirSync(join(abandonedPath(place), "kernels"), { recursive: true });
+      // One that was killed while it put another in the place of what was damaged leaves nothing there.
+      if (!isThere) renameSync(place, abandonedPath(place));
+      assertWhole(await fetchAll());
+      assert.deepEqual(kept(cache), [basename(place)]);
+    }
+    assert.equal(asked.length, 2 * paths.length);
   }));
 
 test("a folder that was cut short, or that others may write to, is fetched anew", () =>

@@ -18,7 +18,7 @@ import {
 } from "node:fs";
 import { dirname } from "node:path";
 import process from "node:process";
-import { machineName } from "../../runtime.ts";
+import { isAlive, machineName } from "../../runtime.ts";
 import { attempt } from "../write_safetensors.ts";
 import { sleep } from "./retry.ts";
 
@@ -138,12 +138,4 @@ function isStale(path: string, holder: Holder | null): boolean {
   const touched = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? Infinity;
   if (Date.now() - touched > staleMs) return true;
   return holder !== null && holder.host !== "" && holder.host === machineName() && !isAlive(holder.pid);
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    return (error as { code?: string }).code !== "ESRCH"; // without permission to ask, it counts as alive
-  }
 }

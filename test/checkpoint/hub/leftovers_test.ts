@@ -1,13 +1,12 @@
 import assert from "node:assert/strict";
-import { spawnSync } from "node:child_process";
 import { lstatSync, mkdirSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { hostname } from "node:os";
 import { dirname, join } from "node:path";
-import process from "node:process";
 import { test } from "node:test";
 import { ModelCache } from "../../../src/checkpoint/hub/cache.ts";
 import { removeDamaged } from "../../../src/checkpoint/hub/damaged.ts";
 import { tryLock } from "../../../src/checkpoint/hub/lock.ts";
+import { deadProcess } from "../../abandoned.ts";
 import { blobName, commit, type Hub, modelId, tinyFiles, withHub } from "./hub_server.ts";
 import { assertWhole, pullTiny, repo } from "./pulled.ts";
 
@@ -24,8 +23,7 @@ function assertNothingElse(hub: Hub): void {
 }
 
 test("whatever a pull left that was killed is gone after the next one", async () => {
-  const { pid } = spawnSync(process.execPath, ["--version"]); // a process that is no more
-  const held = JSON.stringify({ pid, host: hostname(), id: "x" });
+  const held = JSON.stringify({ pid: deadProcess(), host: hostname(), id: "x" });
   await withHub(tinyFiles(), async (hub) => {
     await pullTiny(hub);
     const cache = new ModelCache(hub.cache, modelId), name = blobName(hub.files.get(weights)!);
