@@ -60,7 +60,8 @@ HADAL_API double step_mark(handle device);
 HADAL_API status step_release(handle device, double mark);
 
 // ---- weights. format: 0 f32, 1 bf16, 2 f16, 3 fp8 (scale: f32 per 128x128 block), then the packed ones:
-// 4 int8, 5 int4, 6 int4a (asymmetric), 7 int3, 8 nf4; then blocks of GGUF files: 9 q8_0, 10 q4_0, 11 q4_k, 12 q6_k.
+// 4 int8, 5 int4, 6 int4a (asymmetric), 7 int3, 8 nf4; then blocks of GGUF files: 9 q8_0, 10 q4_0,
+// 11 q5_0, 12 q5_1, 13 q4_k, 14 q5_k, 15 q6_k.
 // Row-major (rows, width) at `offset` of `data`, or packed blocks (kernels/cpu/t16.h) at a multiple of 64, used
 // as they lie; scale is 0 where the format has none. Rows of GGUF's blocks are whole blocks.
 HADAL_API handle weight_create(handle data, double offset, handle scale, double scale_offset, int32_t format, int32_t rows, int32_t width);

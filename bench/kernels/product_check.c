@@ -34,7 +34,7 @@ static random_weight make_blocks(int32_t format, int32_t rows, int32_t width) {
   for (size_t at = 0; at < bytes; at += block) {
     const uint16_t d = f16_from_f32((float)(random_unit() * 1e-3)), least = f16_from_f32((float)(random_unit() * 1e-3));
     memcpy(data + at + (format == Q6_K ? 208 : 0), &d, 2);
-    if (format == Q4_K) memcpy(data + at + 2, &least, 2);
+    if (has_least(format)) memcpy(data + at + 2, &least, 2);
   }
   r.w = (weight){data, NULL, format, rows, width};
   float *wide = allocate((size_t)width * sizeof *wide);

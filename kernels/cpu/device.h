@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 enum { MAX_THREADS = 256, BLOCK_TOKENS = 64, FP8_BLOCK = 128, LINE = 64 };
-enum format { F32, BF16, F16, FP8, INT8, INT4, INT4A, INT3, NF4, Q8_0, Q4_0, Q4_K, Q6_K, N_FORMATS };
+enum format { F32, BF16, F16, FP8, INT8, INT4, INT4A, INT3, NF4, Q8_0, Q4_0, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K, N_FORMATS };
 
 typedef struct {
   const uint8_t *data;   // row-major (rows, width), maybe unaligned; or T16 blocks for the packed formats, aligned
@@ -44,7 +44,11 @@ static inline size_t packed_bytes(int32_t format, int32_t rows, int32_t width) {
 // GGUF (gguf.h): formats of GGUF files, row after row of whole blocks, maybe unaligned.
 static inline bool is_gguf(int32_t format) { return format >= Q8_0; }
 static inline int gguf_width(int32_t format) { return format >= Q4_K ? 256 : 32; }
-static inline int gguf_bytes(int32_t format) { return format == Q8_0 ? 34 : format == Q4_0 ? 18 : format == Q4_K ? 144 : 210; }
+static inline bool has_least(int32_t format) { return format == Q5_1 || format == Q4_K || format == Q5_K; }
+static inline int gguf_bytes(int32_t format) {
+  static const int bytes[] = {34, 18, 22, 24, 144, 176, 210};
+  return bytes[format - Q8_0];
+}
 static inline size_t gguf_row_bytes(int32_t format, int32_t width) {
   return (size_t)(width / gguf_width(format)) * (size_t)gguf_bytes(format);
 }

@@ -55,15 +55,16 @@ INLINE void sixteen_of_four(__m256i *part, const uint8_t *const *block, size_t a
 
 // What eight blocks say of their groups' scales.
 typedef struct {
-  __m256 d, less;  // less: what minima are multiplied by, its sign turned
+  __m256 d, less;  // less: what minima are multiplied by, its sign turned; in Q5_1 what is added
   __m256i scales[4], minima[2];  // bytes, those of group 4i + j in byte j of each lane
   __m256i later[4];  // Q6_K: scales[i] those of the first four rows in both halves, of 16 values each; later[i] those of the last four
 } gguf_heads;
 
 INLINE gguf_heads heads_of_eight(int format, const uint8_t *const *block, size_t at) {
   gguf_heads h = {.less = _mm256_setzero_ps()};
-  if (format == Q8_0 || format == Q4_0) {
+  if (gguf_width(format) == GROUP) {
     h.d = f16_of_eight(block, at);
+    if (format == Q5_1) h.less = f16_of_eight(block, at + 2);
   } else if (format == Q6_K) {
     h.d = f16_of_eight(block, at + 208);
     sixteen_of_four(h.scales, block, at + 192, 0), sixteen_of_four(h.later, block, at + 192, 4);
@@ -96,7 +97,9 @@ typedef struct {
 
 INLINE eight_scales scales_of_eight(int format, const gguf_heads *h, int group) {
   eight_scales of = {.scale = h->d};
-  if (format == Q4_K) {
+  if (format == Q5_1) {
+    of.first = h->less;
+  } else if (format == Q4_K || format == Q5_K) {
     of.scale = _mm256_mul_ps(h->d, unsigned_byte(h->scales[group / 4], group % 4));
     of.first = _mm256_mul_ps(h->less, unsigned_byte(h->minima[group / 4], group % 4));
   } else if (format == Q6_K) {
@@ -120,7 +123,21 @@ INLINE __m256i scales_of_half(const gguf_heads *h, int group, int half) {
 
 // Groups whose codes share bytes are turned together.
 enum { MOST_TURNED = 24 };
-INLINE int stretch_groups(int format) { return format == Q6_K ? 4 : format == Q4_K ? 2 : 1; }
+INLINE int stretch_groups(int format) { return format == Q6_K ? 4 : format == Q4_K || format == Q5_K ? 2 : 1; }
+
+INLINE __m256i dwords_of_eight(const uint8_t *const *row, size_t at) {
+  int32_t all[8];
+  UNROLL for (int i = 0; i < 8; i++) memcpy(all + i, row[i] + at, sizeof *all);
+  return _mm256_loadu_si256((const __m256i *)all);
+}
+// Bits 16 * half + 4 * j to + 3 of each lane as 16 in its four bytes.
+INLINE __m256i fifths_of_line(__m256i bits, int half, int j) {
+  const __m256i byte = _mm256_setr_epi8(0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12, 0, 0, 0, 0, 4, 4, 4, 4, 8, 8, 8, 8, 12, 12, 12, 12);
+  const __m256i place = _mm256_add_epi8(byte, _mm256_set1_epi8((char)(2 * half + j / 2)));
+  const __m256i each = _mm256_set1_epi32(j % 2 ? (int32_t)0x80402010 : 0x08040201);
+  const __m256i found = _mm256_and_si256(_mm256_shuffle_epi8(bits, place), each);
+  return _mm256_and_si256(_mm256_cmpeq_epi8(found, each), _mm256_set1_epi8(16));
+}
 
 // turned[4 * i + j]: dword j of the i-th sixteen bytes of each row.
 INLINE void turn_bytes(__m256i *turned, const uint8_t *const *row, size_t from, int sixteens) {
@@ -128,10 +145,19 @@ INLINE void turn_bytes(__m256i *turned, const uint8_t *const *row, size_t from, 
 }
 INLINE void turn_stretch(int format, __m256i *turned, const uint8_t *const *row, size_t at, int stretch) {
   const size_t which = (size_t)stretch;
-  if (format == Q8_0) turn_bytes(turned, row, at + 2, 2);
-  else if (format == Q4_0) turn_bytes(turned, row, at + 2, 1);
-  else if (format == Q4_K) turn_bytes(turned, row, at + 16 + 32 * which, 2);
-  else turn_bytes(turned, row, at + 64 * which, 4), turn_bytes(turned + 16, row, at + 128 + 32 * which, 2);
+  if (format == Q8_0) {
+    turn_bytes(turned, row, at + 2, 2);
+  } else if (format == Q6_K) {
+    turn_bytes(turned, row, at + 64 * which, 4), turn_bytes(turned + 16, row, at + 128 + 32 * which, 2);
+  } else if (gguf_width(format) == GROUP) {
+    turn_bytes(turned, row, at + nibbles_at(format), 1);
+    if (format != Q4_0) turned[4] = dwords_of_eight(row, at + fifths_at(format));
+  } else {
+    turn_bytes(turned, row, at + nibbles_at(format) + 32 * which, 2);
+    if (format == Q4_K) return;
+    turn_bytes(turned + 8, row, at + fifths_at(format), 2);
+    UNROLL for (int i = 8; i < 16; i++) turned[i] = _mm256_srli_epi16(turned[i], 2 * stretch);  // its groups' bits first
+  }
 }
 
 INLINE __m256i bits_of(__m256i bytes, int from, int mask) {
@@ -140,8 +166,14 @@ INLINE __m256i bits_of(__m256i bytes, int from, int mask) {
 // Line j of half a group of a stretch: codes of gguf.h.
 INLINE __m256i line_of_eight(int format, const __m256i *turned, int group, int half, int j) {
   if (format == Q8_0) return turned[4 * half + j];
-  if (format == Q4_0) return bits_of(turned[j], 4 * half, 15);
-  if (format == Q4_K) return bits_of(turned[4 * half + j], 4 * group, 15);
+  if (gguf_width(format) == GROUP) {
+    const __m256i codes = bits_of(turned[j], 4 * half, 15);
+    return format == Q4_0 ? codes : _mm256_or_si256(codes, fifths_of_line(turned[4], half, j));
+  }
+  if (format == Q4_K || format == Q5_K) {
+    const __m256i codes = bits_of(turned[4 * half + j], 4 * group, 15);
+    return format == Q4_K ? codes : _mm256_or_si256(codes, fifth_bit(turned[8 + 4 * half + j], group));
+  }
   const __m256i low = bits_of(turned[8 * (group % 2) + 4 * half + j], group / 2 * 4, 15), high = turned[16 + 4 * half + j];
   const __m256i top = group < 2 ? _mm256_slli_epi16(high, 4 - 2 * group) : group == 2 ? high : _mm256_srli_epi16(high, 2);
   return _mm256_or_si256(low, _mm256_and_si256(top, _mm256_set1_epi8(48)));

@@ -1,7 +1,7 @@
 // Products of GGUF's blocks (gguf.h) with activations that are rounded to int8 in groups of 32 (int8.h).
 //
 // A group's dot product is exact in int32, with Q6_K's scales of its halves too; one fma for each group, in
-// ascending order, adds it to the output, in Q4_K followed by one for the minimum. So the result is the same on
+// ascending order, adds it to the output, followed by one for the minimum in formats that have one. So the result is the same on
 // every instruction set that has fma, and a row's result does not depend on the rows beside it.
 //
 // A panel holds a stretch of sixteen weight rows as T16's lines (t16.h) of bytes: for each group 8 lines of codes,
@@ -34,12 +34,12 @@ INLINE void lay_out(int format, uint8_t *panel, const weight *w, int32_t first, 
         UNROLL for (int g = 0; g < stretch_groups(format); g++, to += PANEL_GROUP_BYTES) {
           UNROLL for (int j = 0; j < GROUP_LINES; j++) {
             __m256i codes = line_of_eight(format, turned, g, j / 4, j % 4);
-            if (format == Q6_K) codes = _mm256_sub_epi8(codes, _mm256_set1_epi8(32));
+            if (!has_small_codes(format)) codes = _mm256_sub_epi8(codes, _mm256_set1_epi8((char)gguf_zero(format)));
             _mm256_store_si256((__m256i *)(to + j * LINE), codes);
           }
           const eight_scales of = scales_of_eight(format, &heads, stretch_groups(format) * stretch + g);
           _mm256_store_ps((float *)(to + SCALES_AT), of.scale);
-          if (format >= Q4_K) _mm256_store_ps((float *)(to + SCALES_AT + LINE), of.first);
+          if (has_least(format) || format == Q6_K) _mm256_store_ps((float *)(to + SCALES_AT + LINE), of.first);
           if (format == Q6_K) _mm256_store_ps((float *)(to + SCALES_AT + 2 * LINE), of.second);
         }
       }
@@ -53,7 +53,7 @@ INLINE void lay_out(int format, uint8_t *panel, const weight *w, int32_t first, 
       uint8_t *to = panel + (size_t)i * PANEL_GROUP_BYTES;
       int8_t codes[GROUP];
       gguf_codes(codes, format, block, i % block_groups);
-      if (format == Q6_K) for (int c = 0; c < GROUP; c++) codes[c] = (int8_t)(codes[c] - 32);
+      if (!has_small_codes(format)) for (int c = 0; c < GROUP; c++) codes[c] = (int8_t)(codes[c] - gguf_zero(format));
       for (int j = 0; j < GROUP_LINES; j++) memcpy(to + j * LINE + 4 * lane, codes + 4 * j, 4);
       const gguf_scales of = scales_of_gguf(format, block, i % block_groups);
       const float all[] = {of.scale, of.first, of.second};
@@ -131,7 +131,7 @@ INLINE void gguf_products(int format, int n_rows, const gguf_tile *tile) {
       UNROLL for (int r = 0; r < n_rows; r++) dot[r] = fma16(second[r], of_second, mul16(dot[r], of_first));
     }
     UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(dot[r], mul16(scale, splat16(of_x[r]->scale)), total[r]);
-    if (format != Q4_K) continue;
+    if (!has_least(format)) continue;
     const f32x16 least = load16(group + SCALES_AT + LINE);
     UNROLL for (int r = 0; r < n_rows; r++) total[r] = fma16(least, splat16(of_x[r]->scaled_sum), total[r]);
   }
@@ -156,9 +156,16 @@ typedef void (*gguf_tile_fn)(int n_rows, const gguf_tile *t);
   }
 GGUF_FUNCTIONS(q8_0, Q8_0, WIDE_ROWS)
 GGUF_FUNCTIONS(q4_0, Q4_0, SMALL_ROWS)
+GGUF_FUNCTIONS(q5_0, Q5_0, WIDE_ROWS)
+GGUF_FUNCTIONS(q5_1, Q5_1, WIDE_ROWS)
 GGUF_FUNCTIONS(q4_k, Q4_K, SMALL_ROWS)
+GGUF_FUNCTIONS(q5_k, Q5_K, WIDE_ROWS)
 GGUF_FUNCTIONS(q6_k, Q6_K, WIDE_ROWS)
 
-static const lay_out_fn lay_out_of[N_FORMATS] = {[Q8_0] = q8_0_lay_out, [Q4_0] = q4_0_lay_out, [Q4_K] = q4_k_lay_out, [Q6_K] = q6_k_lay_out};
-static const gguf_tile_fn gguf_tile_of[N_FORMATS] = {[Q8_0] = q8_0_tile, [Q4_0] = q4_0_tile, [Q4_K] = q4_k_tile, [Q6_K] = q6_k_tile};
+static const lay_out_fn lay_out_of[N_FORMATS] = {
+    [Q8_0] = q8_0_lay_out, [Q4_0] = q4_0_lay_out, [Q5_0] = q5_0_lay_out, [Q5_1] = q5_1_lay_out,
+    [Q4_K] = q4_k_lay_out, [Q5_K] = q5_k_lay_out, [Q6_K] = q6_k_lay_out};
+static const gguf_tile_fn gguf_tile_of[N_FORMATS] = {
+    [Q8_0] = q8_0_tile, [Q4_0] = q4_0_tile, [Q5_0] = q5_0_tile, [Q5_1] = q5_1_tile,
+    [Q4_K] = q4_k_tile, [Q5_K] = q5_k_tile, [Q6_K] = q6_k_tile};
 #endif

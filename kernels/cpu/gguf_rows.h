@@ -102,6 +102,15 @@ INLINE void six_bit_dots(__m256i *dot, const uint8_t *const *row, size_t at, con
   }
 }
 
+// Codes of five bits: four products of pairs fit in 16 bits, at most 8 * 31 * 127.
+INLINE void five_bit_dots(int format, __m256i *dot, const uint8_t *const *row, size_t at, int group, const uint8_t *from) {
+  const __m256i x = _mm256_loadu_si256((const __m256i *)from);
+  __m256i p[8];
+  UNROLL for (int i = 0; i < 8; i++) p[i] = _mm256_maddubs_epi16(codes_of_gguf(format, row[i] + at, group), x);
+  const __m256i low = sums_of_pairs(p), high = sums_of_pairs(p + 4);
+  dot[0] = _mm256_add_epi32(_mm256_permute2x128_si256(low, high, 0x20), _mm256_permute2x128_si256(low, high, 0x31));
+}
+
 // maddubs takes one side without signs: the weight's magnitude, its sign goes over to the activation.
 INLINE void byte_dots(__m256i *dot, const uint8_t *const *row, size_t from, const uint8_t *at) {
   const __m256i x = _mm256_loadu_si256((const __m256i *)at), one = _mm256_set1_epi16(1);
@@ -117,9 +126,9 @@ INLINE void byte_dots(__m256i *dot, const uint8_t *const *row, size_t from, cons
 
 // A group's part of the outputs; its dot products are times the scales of their halves already.
 INLINE __m256 add_group(int format, __m256 total, __m256i dot, const eight_scales *of, const group_scale *of_x) {
-  if (format == Q4_0) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(gguf_zero(Q4_0) * of_x->sum));
+  if (format == Q4_0 || format == Q5_0) dot = _mm256_sub_epi32(dot, _mm256_set1_epi32(gguf_zero(format) * of_x->sum));
   total = _mm256_fmadd_ps(_mm256_cvtepi32_ps(dot), _mm256_mul_ps(of->scale, _mm256_set1_ps(of_x->scale)), total);
-  return format == Q4_K ? _mm256_fmadd_ps(of->first, _mm256_set1_ps(of_x->scaled_sum), total) : total;
+  return has_least(format) ? _mm256_fmadd_ps(of->first, _mm256_set1_ps(of_x->scaled_sum), total) : total;
 }
 
 INLINE void store_eight(float *out, __m256 total, int valid) {
@@ -144,6 +153,7 @@ INLINE void gguf_rows(int format, float *out, const uint8_t *x, const weight *w,
       if (format == Q8_0) byte_dots(dot, row, at + 2, x);
       else if (format == Q4_0) nibble_dots(format, dot, row, at + 2, x);
       else if (format == Q4_K) nibble_dots(format, dot, row, at + 16 + 32 * (size_t)stretch, x);
+      else if (format != Q6_K) UNROLL for (int g = 0; g < groups; g++) five_bit_dots(format, dot + g, row, at, groups * stretch + g, x + g * GROUP);
       else six_bit_dots(dot, row, at, &heads, stretch, x, of_x);
       UNROLL for (int g = 0; g < groups; g++, of_x++) {
         const eight_scales of = scales_of_eight(format, &heads, groups * stretch + g);
@@ -225,9 +235,14 @@ typedef void (*gguf_rows_fn)(int n_rows, float *out, size_t out_stride, const ui
   }
 GGUF_ROWS(q8_0, Q8_0)
 GGUF_ROWS(q4_0, Q4_0)
+GGUF_ROWS(q5_0, Q5_0)
+GGUF_ROWS(q5_1, Q5_1)
 GGUF_ROWS(q4_k, Q4_K)
+GGUF_ROWS(q5_k, Q5_K)
 GGUF_ROWS(q6_k, Q6_K)
-static const gguf_rows_fn gguf_rows_of[N_FORMATS] = {[Q8_0] = q8_0_rows, [Q4_0] = q4_0_rows, [Q4_K] = q4_k_rows, [Q6_K] = q6_k_rows};
+static const gguf_rows_fn gguf_rows_of[N_FORMATS] = {
+    [Q8_0] = q8_0_rows, [Q4_0] = q4_0_rows, [Q5_0] = q5_0_rows, [Q5_1] = q5_1_rows,
+    [Q4_K] = q4_k_rows, [Q5_K] = q5_k_rows, [Q6_K] = q6_k_rows};
 #else
 #define HAS_GGUF_ROWS 0
 #endif

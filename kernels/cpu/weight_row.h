@@ -57,7 +57,7 @@ INLINE void widen_gguf_part(float *to, int format, const weight *w, int32_t row,
     for (int half = 0; half < 2; half++) {
       const float scale = format == Q6_K ? of.scale * (half ? of.second : of.first) : of.scale;
       const f32x16 values = mul16(sub16(load16_i8(codes + 16 * half), zero), splat16(scale));
-      store16(to + 16 * half, format == Q4_K ? add16(values, splat16(of.first)) : values);
+      store16(to + 16 * half, has_least(format) ? add16(values, splat16(of.first)) : values);
     }
   }
 }
@@ -98,7 +98,10 @@ INLINE void widen_part(float *to, const weight *w, int32_t row, int32_t begin, i
   case NF4: widen_packed_part(to, NF4, w, row, begin, end); break;
   case Q8_0: widen_gguf_part(to, Q8_0, w, row, begin, end); break;
   case Q4_0: widen_gguf_part(to, Q4_0, w, row, begin, end); break;
+  case Q5_0: widen_gguf_part(to, Q5_0, w, row, begin, end); break;
+  case Q5_1: widen_gguf_part(to, Q5_1, w, row, begin, end); break;
   case Q4_K: widen_gguf_part(to, Q4_K, w, row, begin, end); break;
+  case Q5_K: widen_gguf_part(to, Q5_K, w, row, begin, end); break;
   default: widen_gguf_part(to, Q6_K, w, row, begin, end);
   }
 }

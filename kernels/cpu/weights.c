@@ -3,7 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const format_names[N_FORMATS] = {"f32", "bf16", "f16", "fp8", "int8", "int4", "int4a", "int3", "nf4", "q8_0", "q4_0", "q4_k", "q6_k"};
+static const char *const format_names[N_FORMATS] = {"f32", "bf16", "f16", "fp8", "int8", "int4", "int4a", "int3", "nf4", "q8_0", "q4_0", "q5_0", "q5_1",
+                                                     "q4_k", "q5_k", "q6_k"};
 
 void weight_release(owner *o, weight_object *w) {
   if (!w || --w->uses > 0) return;

@@ -88,7 +88,10 @@ export function decodeGguf(type: GgmlType, bytes: Uint8Array): Float32Array<Arra
 const blockTypes: Readonly<Record<BlockFormat, GgmlType>> = {
   q8_0: "Q8_0",
   q4_0: "Q4_0",
+  q5_0: "Q5_0",
+  q5_1: "Q5_1",
   q4_k: "Q4_K",
+  q5_k: "Q5_K",
   q6_k: "Q6_K",
 };
 

@@ -6,7 +6,7 @@
  */
 
 /** Formats of GGUF that are read in place: rows of whole blocks, one row after the other. */
-export type BlockFormat = "q8_0" | "q4_0" | "q4_k" | "q6_k";
+export type BlockFormat = "q8_0" | "q4_0" | "q5_0" | "q5_1" | "q4_k" | "q5_k" | "q6_k";
 
 /** Values of a block along a row, and its bytes. */
 export const blocksOf: Readonly<
@@ -14,7 +14,10 @@ export const blocksOf: Readonly<
 > = {
   q8_0: { values: 32, bytes: 34 },
   q4_0: { values: 32, bytes: 18 },
+  q5_0: { values: 32, bytes: 22 },
+  q5_1: { values: 32, bytes: 24 },
   q4_k: { values: 256, bytes: 144 },
+  q5_k: { values: 256, bytes: 176 },
   q6_k: { values: 256, bytes: 210 },
 };
 

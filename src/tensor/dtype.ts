@@ -39,9 +39,10 @@ export type Dtype = keyof typeof dtypeBits;
  * - `int8`, `int4`, `int4a`, `int3`, `nf4`: hadal's T16 layout: 16 rows interleaved, groups of 32 along a
  *   row, an f16 scale a group. `int4a` (asymmetric) has an f16 minimum too, `nf4` 16 levels that suit
  *   normally distributed weights (arXiv:2305.14314).
- * - `q8_0`, `q4_0`, `q4_k`, `q6_k`: blocks of GGUF files, which matrices are found in and never made in.
+ * - `q8_0`, `q4_0`, `q5_0`, `q5_1`, `q4_k`, `q5_k`, `q6_k`: blocks of GGUF files, which matrices are found in
+ *   and never made in.
  */
-export type WeightFormat = OwnFormat | "q8_0" | "q4_0" | "q4_k" | "q6_k";
+export type WeightFormat = OwnFormat | "q8_0" | "q4_0" | "q5_0" | "q5_1" | "q4_k" | "q5_k" | "q6_k";
 
 /** The formats that a matrix can be made in, or is stored in. */
 export type OwnFormat = "f32" | "bf16" | "f16" | "fp8" | "int8" | "int4" | "int4a" | "int3" | "nf4";

@@ -23,8 +23,8 @@ const files: Readonly<Record<string, readonly string[]>> = {
   "v2lite-bf16": ["bf16", "f32"],
   "v2lite-q8_0": ["f32", "q8_0"],
   "v2lite-q4_0": ["f32", "q4_0"],
-  "v2lite-q5_1": ["f32"],
-  "kquant-q4_k_m": ["f32", "q4_k", "q6_k"],
+  "v2lite-q5_1": ["f32", "q5_1"],
+  "kquant-q4_k_m": ["f32", "q4_k", "q5_k", "q6_k"],
 };
 
 /** The golden data beside a GGUF file, or of the model that it says it is. */

@@ -54,7 +54,7 @@ static void tame(uint8_t *to, size_t size, int32_t format) {
       for (size_t i = (size_t)t16_value_lines(format) * LINE; i < block; i += 2) fill_f16(to + at + i);
     } else {
       fill_f16(to + at + (format == Q6_K ? 208 : 0));
-      if (format == Q4_K) fill_f16(to + at + 2);
+      if (has_least(format)) fill_f16(to + at + 2);
     }
   }
 }

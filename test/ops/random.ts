@@ -176,7 +176,9 @@ function storeBlocks(
   };
   for (let block = offset; block < bytes.length; block += blockBytes) {
     if (format === "q4_k") put(block, 15 * 40), put(block + 2, 100);
-    else put(block + (format === "q6_k" ? 208 : 0), { q8_0: 128, q4_0: 8, q6_k: 32 * 90 }[format]);
+    else if (format === "q5_k") put(block, 31 * 40), put(block + 2, 100);
+    else if (format === "q5_1") put(block, 31), put(block + 2, 2);
+    else put(block + (format === "q6_k" ? 208 : 0), { q8_0: 128, q4_0: 8, q5_0: 16, q6_k: 32 * 90 }[format]);
   }
   writeFileSync(file, bytes);
   return { name: "weight", file, offset, sizeBytes, dtype: "U8", rows, width, blocks: format };

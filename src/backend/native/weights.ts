@@ -27,7 +27,10 @@ export const nativeFormats: readonly WeightFormat[] = [
   "nf4",
   "q8_0",
   "q4_0",
+  "q5_0",
+  "q5_1",
   "q4_k",
+  "q5_k",
   "q6_k",
 ];
 
