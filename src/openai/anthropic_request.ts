@@ -79,7 +79,7 @@ const edit = z.object({
 const prompt = {
   model: optional(z.string()),
   messages: z.array(z.object({
-    role: z.literal(["user", "assistant"], 'the roles are "user" and "assistant"'),
+    role: z.literal(["user", "assistant", "system"], 'the roles are "user", "assistant" and "system"'),
     content: z.union([z.string(), blocks], "a string or a list of text blocks is needed"),
   })).min(1, "at least one message is needed"),
   system: optional(z.union([z.string(), z.array(textBlock)], "a string or a list of text blocks is needed")),

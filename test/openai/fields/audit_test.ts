@@ -1,0 +1,128 @@
+/**
+ * Every field that clients and other servers are known to have, tried: what is honoured changes the answer, what is
+ * refused is refused by its name, and the rest changes nothing; streamed and not.
+ */
+import assert from "node:assert/strict";
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, before, test } from "node:test";
+import { type Handler, type LanguageModel, load, openaiHandler } from "../../../mod.ts";
+import { chatTables } from "./chat_table.ts";
+import { completionTables } from "./completion_table.ts";
+import { blockKinds, messagesTables } from "./messages_table.ts";
+import { includable, responsesTables } from "./responses_table.ts";
+import type { Row, Table } from "./row.ts";
+import { serversTables } from "./servers_table.ts";
+import { type Answer, answerOf } from "./answer.ts";
+
+/** A random network with V3.1's template, which thinks or not, as it is told. */
+let model: LanguageModel, handler: Handler;
+const folder = mkdtempSync(join(tmpdir(), "hadal-fields-"));
+const tests = join(import.meta.dirname!, "../..");
+
+before(async () => {
+  const { templates } = JSON.parse(readFileSync(join(tests, "golden/tokenizer/dialects.json"), "utf8"));
+  cpSync(join(tests, "golden/v2lite"), folder, { recursive: true });
+  const config = join(folder, "tokenizer_config.json");
+  const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates.v31 };
+  writeFileSync(config, JSON.stringify(written));
+  model = await load(folder);
+  handler = openaiHandler(model);
+});
+after(async () => {
+  await model.close();
+  rmSync(folder, { recursive: true });
+});
+
+/** Answers to what is asked again and again: requests without the field that is tried. */
+const asked = new Map<string, Promise<Answer>>();
+
+function ask(path: string, body: object): Promise<Answer> {
+  const key = path + JSON.stringify(body);
+  const known = asked.get(key) ?? askAnew(path, body);
+  asked.set(key, known);
+  return known;
+}
+
+async function askAnew(path: string, body: object): Promise<Answer> {
+  const request = new Request(`http://localhost${path}`, { method: "POST", body: JSON.stringify(body) });
+  return await answerOf(await handler(request));
+}
+
+/** A request of a table, with these fields at their place and these beside it. */
+const bodyOf = ({ base, put = Object.assign }: Table, fields: object, given: object = {}) =>
+  put({ ...base, ...given }, fields);
+
+/** An answer and the same one streamed, which have to agree. */
+async function both(table: Table, fields: object, given: object = {}): Promise<Answer> {
+  const body = bodyOf(table, fields, given);
+  const whole = await ask(table.path, body);
+  if (table.isWhole || "prompt_logprobs" in body) return whole;
+  const streamed = await ask(table.path, { ...body, stream: true });
+  assert.equal(streamed.status, whole.status, `${JSON.stringify(body)} streamed: ${streamed.message}`);
+  assert.equal(streamed.message, whole.message);
+  assert.deepEqual(streamed.said, whole.said, `${JSON.stringify(body)} streamed`);
+  return whole;
+}
+
+async function tryField(table: Table, field: string, row: Row): Promise<void> {
+  const name = (table.prefix ?? "") + field;
+  if (row.is === "seen") {
+    const source = readFileSync(join(tests, row.file), "utf8");
+    assert.ok(source.includes(row.test), `${row.file} has no test ${JSON.stringify(row.test)}`);
+    return;
+  }
+  if (row.is === "needed") {
+    const without = await ask(table.path, bodyOf(table, { [field]: undefined }));
+    assert.equal(without.status, 400, `${name} left out`);
+    assert.ok(without.message?.includes(name), `${name} left out: ${without.message}`);
+    return;
+  }
+  const given = row.is === "harmless" ? {} : row.given;
+  const tried = await both(table, { [field]: row.value }, given);
+  if (row.is === "refused") {
+    assert.equal(tried.status, row.status, `${name}: ${tried.message}`);
+    assert.ok(tried.message?.includes(name + row.within), `${name}: ${tried.message}`);
+    if (tried.isOpenai) assert.equal(tried.param, name + row.within);
+    if (row.nothing.length === 0) return;
+    const plain = await both(table, {}, given);
+    for (const value of row.nothing) {
+      const other = await ask(table.path, bodyOf(table, { [field]: value }, given));
+      assert.equal(other.status, 200, `${name} as ${JSON.stringify(value)}: ${other.message}`);
+      assert.deepEqual(other.content, plain.content, `${name} as ${JSON.stringify(value)}`);
+    }
+    return;
+  }
+  assert.equal(tried.status, 200, `${name}: ${tried.message}`);
+  const plain = await both(table, {}, given);
+  assert.equal(plain.status, 200, plain.message);
+  if (row.is === "harmless") assert.deepEqual(tried.content, plain.content, name);
+  else assert.notDeepEqual(tried.content, plain.content, `${name} changes nothing`);
+}
+
+const tables = [...chatTables, ...completionTables, ...responsesTables, ...messagesTables, ...serversTables];
+
+for (const table of tables) {
+  test(`the fields of ${table.title} are honoured, refused by name, or cannot change a reply`, async () => {
+    for (const [field, row] of Object.entries(table.rows)) await tryField(table, field, row);
+  });
+}
+
+test("blocks of a message that cannot be read are refused by their types", async () => {
+  for (const [type, kind] of Object.entries(blockKinds)) {
+    if (kind === "read") continue;
+    const messages = [{ role: "user", content: [{ type: "text", text: "Look." }, { type }] }];
+    const { status, message } = await ask("/v1/messages", { messages, max_tokens: 2 });
+    assert.equal(status, 400, type);
+    assert.ok(message?.includes("messages.0.content.1.type"), `${type}: ${message}`);
+  }
+});
+
+test("what may be included in a response is taken, and nothing else", async () => {
+  const body = { input: "Look.", max_output_tokens: 2 };
+  const names = Object.keys(includable);
+  assert.equal((await ask("/v1/responses", { ...body, include: names })).status, 200);
+  const { status, param } = await ask("/v1/responses", { ...body, include: [...names, "anything"] });
+  assert.deepEqual([status, param], [400, `include.${names.length}`]);
+});
