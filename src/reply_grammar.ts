@@ -50,8 +50,11 @@ export function replyGrammar(
     { kind: "without", mark: begin },
     sequence({ kind: "until", mark: begin }, anyCalls(tools, spell)),
   );
-  // A thought that the reply itself opens is free text as well.
-  return form.startsInThinking ? sequence(untilEndOfThought(spell), free) : free;
+  if (!form.thinking) return free;
+  const thought = untilEndOfThought(spell);
+  if (form.startsInThinking) return sequence(thought, free);
+  // What a thought says of a call is none.
+  return choice(sequence(spell.all(thinkingTags.opening), thought, free), free);
 }
 
 /**

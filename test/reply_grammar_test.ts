@@ -106,6 +106,20 @@ for (const [name, syntax] of Object.entries(syntaxes)) {
     const whole = after(spec, `${opening}{"city": "Oslo", "days": 3}${fence}${syntax.callEnd}${syntax.end}`)!;
     assert.ok(whole.isFinished);
   });
+
+  test(`${name}: calls of a strict tool are held to it after a thought, whoever opens that, and not within`, () => {
+    const tools = formOf(syntax, null, true);
+    const opening = callOpening(syntax, "weather");
+    for (const startsInThinking of [true, false]) {
+      const spec = replyGrammar(null, { thinking: true, startsInThinking, tools }, tokenizer)!;
+      const thought = `${startsInThinking ? "" : "<think>"}I could say ${opening}{"town": 1, or so.</think>`;
+      assert.ok(after(spec, thought)!.accepts);
+      assert.notEqual(after(spec, `${thought}\n\nWell: ${opening}{"city": "Oslo"`), null);
+      assert.equal(after(spec, `${thought}\n\nWell: ${opening}{"town"`), null);
+    }
+    const spec = replyGrammar(null, { thinking: true, startsInThinking: false, tools }, tokenizer)!;
+    assert.equal(after(spec, `Well: ${opening}{"town"`), null, "without a thought");
+  });
 }
 
 test("tools that are not strict leave a reply free, unless the answer has a form", () => {

@@ -7,14 +7,36 @@ import { RequestError } from "../errors.ts";
 
 /**
  * Reads a JSON body and holds it against a schema; fields that the schema does not know are dropped.
- * @throws {RequestError} 413 past `maxBytes`, 400 for anything else, naming the first field at fault
+ * @throws {RequestError} 415 for what is said to be no JSON, 413 past `maxBytes`, 400 for anything else, naming the
+ *   first field at fault
  */
 export async function readBody<T extends z.ZodType>(
   request: Request,
   schema: T,
   maxBytes: number,
 ): Promise<z.output<T>> {
+  checkType(request.headers);
   return check(schema, parseJson(await readBytes(request, maxBytes))) as z.output<T>;
+}
+
+/** Beside JSON, what clients write that say nothing of it, as curl does. */
+const readable =
+  /^(?:[^/;]+\/(?:[^/;]+\+)?json|text\/plain|application\/(?:x-www-form-urlencoded|octet-stream))\s*(?:;|$)/i;
+
+/** @throws {RequestError} for a body of another kind, or one that is compressed */
+function checkType(headers: Headers): void {
+  const type = headers.get("content-type") ?? "application/json";
+  const charset = /;\s*charset="?([^\s;"]+)/i.exec(type)?.[1] ?? "utf-8";
+  const encoding = headers.get("content-encoding") ?? "identity";
+  const refuse = (header: string, found: string, needed: string) => {
+    const message = `Cannot read the body: ${header} is ${
+      JSON.stringify(found.slice(0, 100))
+    }, ${needed} is needed`;
+    throw new RequestError(message, { status: 415, code: "unsupported_media_type" });
+  };
+  if (!readable.test(type.trim())) refuse("content-type", type, "application/json");
+  if (!/^(?:utf-?8|us-ascii)$/i.test(charset)) refuse("the charset of content-type", charset, "utf-8");
+  if (!/^(?:identity)?$/i.test(encoding.trim())) refuse("content-encoding", encoding, "none");
 }
 
 /**

@@ -27,6 +27,7 @@ const problems: Readonly<Record<number, string>> = {
   400: "The request cannot be answered as it stands",
   404: "There is no such model",
   413: "The body is too large",
+  415: "The body is said to be no JSON, or is compressed",
   421: "The server does not answer to this name",
   429: "Too many requests: try again later",
   500: "The server failed",

@@ -82,3 +82,45 @@ test("a body that breaks off is the client's mistake", async () => {
   const broken = new ReadableStream({ pull: (controller) => controller.error(new Error("gone")) });
   assert.equal((await refusal(broken)).status, 400);
 });
+
+test("a body that is said to be no JSON is refused with 415, and one of which nothing is said is read", async () => {
+  const readAs = async (headers: Record<string, string>) => {
+    const request = new Request("http://localhost/", { method: "POST", body: '{"size": 1}', headers });
+    return await readBody(request, schema, 1000).then(() => 200, (error: RequestError) => error.status);
+  };
+  for (
+    const type of [
+      "application/json",
+      "Application/JSON; charset=UTF-8",
+      "application/vnd.api+json",
+      "text/plain;charset=utf-8",
+      "application/x-www-form-urlencoded", // curl -d
+      "application/octet-stream",
+    ]
+  ) assert.equal(await readAs({ "content-type": type }), 200, type);
+  for (
+    const type of [
+      "multipart/form-data; boundary=x",
+      "image/png",
+      "application/xml",
+      "application/jsonp",
+      "application/json; charset=utf-16",
+      "json",
+    ]
+  ) assert.equal(await readAs({ "content-type": type }), 415, type);
+  assert.equal(await readAs({ "content-encoding": "gzip" }), 415);
+  assert.equal(await readAs({ "content-encoding": "identity" }), 200);
+});
+
+test("where one of several kinds was meant, what is wrong inside it is named", async () => {
+  const kinds = z.object({
+    size: z.union([z.string(), z.array(z.union([z.object({ a: z.number() }), z.number()]))]),
+  });
+  const problem = async (size: unknown) => {
+    const request = new Request("http://localhost/", { method: "POST", body: JSON.stringify({ size }) });
+    return (await readBody(request, kinds, 1000).catch((error) => error)).param;
+  };
+  assert.equal(await problem([1, { a: "b" }]), "size.1.a");
+  assert.equal(await problem(1), "size");
+  assert.equal(await problem([1, "b"]), "size.1");
+});

@@ -7,6 +7,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:f
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import { socketSession } from "../../../src/openai/ws_session.ts";
 import { type Handler, type LanguageModel, load, openaiHandler } from "../../../mod.ts";
 import { chatTables } from "./chat_table.ts";
 import { completionTables } from "./completion_table.ts";
@@ -108,6 +109,53 @@ for (const table of tables) {
     for (const [field, row] of Object.entries(table.rows)) await tryField(table, field, row);
   });
 }
+
+test("a socket refuses the same fields in the same words", async () => {
+  let take: (message: Record<string, unknown>) => void = () => {};
+  const session = socketSession(
+    { send: (text) => take(JSON.parse(text)), bufferedBytes: () => 0, close: () => {} },
+    (path, body) => handler(new Request(`http://localhost${path}`, { method: "POST", body })),
+  );
+  const askThere = (body: object) =>
+    new Promise<unknown>((resolve) => {
+      let error: unknown = null;
+      take = (message) => {
+        error ??= message.error;
+        if (message.done) resolve(error);
+      };
+      session.receive(JSON.stringify({ ...body, request_id: 1 }));
+    });
+  let nRefused = 0;
+  for (const table of tables.filter(({ path }) => path.endsWith("/completions"))) {
+    for (const [field, row] of Object.entries(table.rows)) {
+      if (row.is !== "refused") continue;
+      const body = bodyOf(table, { [field]: row.value }, row.given);
+      const { content } = await ask(table.path, body);
+      assert.deepEqual(await askThere(body), (content as { error: unknown }).error, field);
+      nRefused++;
+    }
+  }
+  assert.ok(nRefused > 100);
+});
+
+test("a thought is given in the form in which it comes back, streamed and not, where that is asked for", async () => {
+  const include = ["reasoning.encrypted_content"];
+  const body = { input: [{ role: "user", content: "Look." }], reasoning: { effort: "high" }, temperature: 0 };
+  const short = { ...body, max_output_tokens: 6, include };
+  const { content } = await ask("/v1/responses", short);
+  const { output: [thought] } = content as { output: { type: string; encrypted_content: string }[] };
+  assert.equal(thought.type, "reasoning");
+  const again = { ...body, max_output_tokens: 6, input: [...body.input, thought, ...body.input] };
+  assert.equal((await ask("/v1/responses", again)).status, 200);
+  const events = (await ask("/v1/responses", { ...short, stream: true })).content as Record<
+    string,
+    unknown
+  >[];
+  const last = events.at(-1) as { response: { output: { encrypted_content: string }[] } };
+  assert.equal(last.response.output[0].encrypted_content, thought.encrypted_content);
+  const without = (await ask("/v1/responses", { ...short, include: [] })).content as { output: object[] };
+  assert.ok(!("encrypted_content" in without.output[0]));
+});
 
 test("blocks of a message that cannot be read are refused by their types", async () => {
   for (const [type, kind] of Object.entries(blockKinds)) {
