@@ -12,6 +12,8 @@ import type { Terminal } from "./terminal.ts";
 
 /** States that an expression may have, by its looks, to be made one terminal. */
 const terminalSize = 4000;
+/** Rules that call rules, within what is made one terminal: each takes calls of whoever walks them. */
+const terminalDepth = 100;
 
 /**
  * @throws {RequestError} a rule that is not there, that begins with itself, or that never ends
@@ -233,8 +235,8 @@ class Builder {
     return dfa.isEmpty ? "nothing" : dfa;
   }
 
-  /** About how many states an expression takes as a regular one; Infinity where it is none. */
-  #sizeOf(expr: Expr): number {
+  /** About how many states an expression takes as a regular one; Infinity where it is none, or too deep. */
+  #sizeOf(expr: Expr, depth = 0): number {
     switch (expr.kind) {
       case "chars":
         return Math.max(1, expr.set.length);
@@ -242,9 +244,9 @@ class Builder {
         return expr.bytes.length;
       case "sequence":
       case "choice":
-        return expr.items.reduce((sum, item) => sum + this.#sizeOf(item), 1);
+        return expr.items.reduce((sum, item) => sum + this.#sizeOf(item, depth), 1);
       case "repeat":
-        return this.#sizeOf(expr.item) * Math.max(1, expr.max === Infinity ? expr.min : expr.max);
+        return this.#sizeOf(expr.item, depth) * Math.max(1, expr.max === Infinity ? expr.min : expr.max);
       case "edge":
         return 1;
       case "terminal":
@@ -253,8 +255,9 @@ class Builder {
         const known = this.#sizes.get(expr.name);
         if (known === null) return Infinity; // it calls itself
         if (known !== undefined) return known;
+        if (depth === terminalDepth) return Infinity;
         this.#sizes.set(expr.name, null);
-        const size = this.#sizeOf(this.#exprOf(expr.name));
+        const size = this.#sizeOf(this.#exprOf(expr.name), depth + 1);
         this.#sizes.set(expr.name, size);
         return size;
       }

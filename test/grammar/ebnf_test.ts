@@ -83,6 +83,19 @@ test("what is no grammar is refused by what is wrong with it", () => {
   }
 });
 
+test("rules that call one another in a row of thousands are followed, or refused", () => {
+  const row = (link: (next: string) => string) =>
+    [
+      ...Array.from({ length: 6000 }, (_, i) => `r${i} ::= ${link(`r${i + 1}`)}`),
+      'r6000 ::= "z"',
+      "root ::= r0",
+    ]
+      .join("\n");
+  const inside = start(row((next) => `"a" ${next} "b"`));
+  assert.ok(inside.allows(0x61) && !inside.allows(0x7a));
+  assert.throws(() => start(row((next) => `${next} | "b"`)).allowed(), RequestError);
+});
+
 test("repetitions of many thousands are counted, not written out", () => {
   const matcher = start('root ::= ("a" item){2,1000000} "."\nitem ::= "b" | "(" item ")"');
   for (let i = 0; i < 3000; i++) for (const byte of [0x61, 0x62]) matcher.advance(byte);
