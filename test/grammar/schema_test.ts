@@ -322,6 +322,51 @@ test("schemas that explode are compiled in bounded time, or refused", () => {
   }
 });
 
+test("references, lists and alternatives that go on and on are refused by where they stand", () => {
+  const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
+  const chain = (n: number, link: (next: Schema) => Schema) => ({
+    $ref: "#/$defs/d0",
+    $defs: Object.fromEntries([
+      ...many(n, (i) => [`d${i}`, link({ $ref: `#/$defs/d${i + 1}` })]),
+      [`d${n}`, { type: "null" }],
+    ]),
+  });
+  const nested: unknown = JSON.parse("[".repeat(5000) + "]".repeat(5000));
+  const tooFar = /#\/\$defs\/d\d+\S*: more than 500 references and combinations lead here$/;
+  const hostile: [schema: Schema, problem: RegExp][] = [
+    [chain(8000, (next) => next), tooFar],
+    [chain(4000, (next) => ({ allOf: [next] })), tooFar],
+    [chain(900, (next) => ({ anyOf: [next, { type: "boolean" }] })), tooFar],
+    [
+      chain(200, (next) => ({ anyOf: [next, { type: "array", items: { type: "integer" } }] })),
+      /takes too long/,
+    ],
+    [{ allOf: many(20_000, () => ({ minLength: 1 })) }, /takes too long/],
+    [{ enum: [nested] }, /#\/enum: it lies more than 500 lists and objects deep$/],
+    [{ properties: { a: { const: nested } } }, /#\/properties\/a\/const: it lies more than 500/],
+    [{ enum: [many(40_000, (i) => i)], items: { type: "integer" } }, /takes too long|too many/],
+  ];
+  for (const [schema, problem] of hostile) {
+    assert.throws(() => start(schema), (error) => {
+      assert.ok(error instanceof RequestError, String(error));
+      assert.match(error.message, problem);
+      return true;
+    });
+  }
+  assert.ok(accepts(chain(100, (next) => ({ anyOf: [next, { type: "boolean" }] })), true));
+});
+
+test("listed values are the same however their properties are ordered", () => {
+  const one = { a: [1, { b: "é", c: null }], d: -0 }, other = { d: 0, a: [1, { c: null, b: "é" }] };
+  assert.ok(accepts({ enum: [one], allOf: [{ enum: [other, 5] }] }, one));
+  assert.ok(accepts({ enum: [one, 7], const: other }, other));
+  for (
+    const different of [{ a: [1, { b: "é" }], d: 0 }, { a: [{ b: "é", c: null }, 1], d: 0 }, [one], "{}"]
+  ) {
+    assert.throws(() => start({ enum: [one], allOf: [{ enum: [different] }] }), /no text of finite length/);
+  }
+});
+
 test("texts of any length are written out, alone and in an object", () => {
   for (const length of [3999, 4000, 5000, 50_000]) {
     const text = "xy".repeat(length / 2) + (length % 2 ? "x" : "");

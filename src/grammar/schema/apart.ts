@@ -7,7 +7,7 @@ import type { Budget } from "../limits.ts";
 import type { SchemaDocument, SchemaNode } from "./document.ts";
 import type { Validator } from "./fits.ts";
 import type { Flat, Flattener } from "./flatten.ts";
-import { includesValue, type JsonType, leastOf, mostOf, types, typesOf, valuesOf } from "./keywords.ts";
+import { type JsonType, leastOf, mostOf, spelling, types, typesOf, valuesOf } from "./keywords.ts";
 import { numbersAreApart } from "./numbers.ts";
 import { type ObjectShape, objectShape } from "./objects.ts";
 
@@ -86,14 +86,12 @@ export function listedIn(nodes: readonly SchemaNode[]): readonly unknown[] | nul
     const values = valuesOf(node);
     if (values === null) continue;
     if (listed !== null) {
-      const texts = new Set(values.filter(isScalar)); // of thousands each is found at once
-      listed = listed.filter((value) => isScalar(value) ? texts.has(value) : includesValue(values, value));
+      const known = new Set(values.map(spelling)); // of thousands each is found at once
+      listed = listed.filter((value) => known.has(spelling(value)));
     } else listed = values;
   }
   return listed;
 }
-
-const isScalar = (value: unknown) => typeof value !== "object" || value === null;
 
 /** The types that all of some schemas leave. */
 export function typesIn(nodes: readonly SchemaNode[]): Set<JsonType> {

@@ -20,7 +20,7 @@ export interface SchemaNode {
 const nowhere = "schema:/root";
 
 /** Schemas within schemas: each takes a call of whoever walks them. */
-const mostNested = 500;
+export const mostNested = 500;
 const mostNodes = 100_000;
 
 /** Keywords whose values are schemas, lists of schemas, or schemas by name. */
@@ -138,6 +138,7 @@ export class SchemaDocument {
     if (base !== around) this.#addressed.set(base, node);
     if (typeof $anchor === "string") this.#addressed.set(`${base}#${$anchor}`, node);
     if (typeof $id === "string" && $id.startsWith("#")) this.#addressed.set(`${base}${$id}`, node); // draft 7
+    for (const keyword of ["const", "enum"]) checkNesting(node.keywords[keyword], `${path}/${keyword}`);
     const name = (each: unknown, end: string) => this.#nameAll(each, `${path}/${end}`, base, depth + 1);
     for (const keyword of single) {
       if (!Array.isArray(node.keywords[keyword])) name(node.keywords[keyword], keyword);
@@ -152,6 +153,13 @@ export class SchemaDocument {
       for (const [key, each] of Object.entries(map)) name(each, `${keyword}/${escaped(key)}`);
     }
   }
+}
+
+/** A value takes a call for each of its levels, as schemas do. */
+function checkNesting(value: unknown, path: string, depth = 0): void {
+  if (typeof value !== "object" || value === null) return;
+  if (depth > mostNested) throw schemaError(path, `it lies more than ${mostNested} lists and objects deep`);
+  for (const each of Object.values(value)) checkNesting(each, path, depth + 1);
 }
 
 /** A reference as an address. */

@@ -7,7 +7,7 @@ import { matches } from "../terminal.ts";
 import { itemsOf } from "./arrays.ts";
 import type { SchemaDocument } from "./document.ts";
 import type { Flat, Flattener } from "./flatten.ts";
-import { includesValue, type JsonType, leastOf, mostOf, typesOf, valuesOf } from "./keywords.ts";
+import { includesValue, type JsonType, leastOf, mostOf, spelling, typesOf, valuesOf } from "./keywords.ts";
 import { numberFits } from "./numbers.ts";
 import { contentBytes, objectShape } from "./objects.ts";
 import { contentDfa } from "./strings.ts";
@@ -57,8 +57,9 @@ export class Validator {
 
   #arrayFits(list: readonly unknown[], nodes: Flat): boolean {
     if (list.length < leastOf(nodes, "minItems") || list.length > mostOf(nodes, "maxItems")) return false;
-    const isUnique = list.every((each, i) => !includesValue(list.slice(0, i), each));
-    if (!isUnique && nodes.some(({ keywords }) => keywords.uniqueItems === true)) return false;
+    if (nodes.some(({ keywords }) => keywords.uniqueItems === true)) {
+      if (new Set(list.map(spelling)).size < list.length) return false;
+    }
     const { at } = itemsOf(nodes, this.#document);
     return list.every((each, i) => this.#fitsAny(each, at(i)));
   }

@@ -3,7 +3,8 @@
  * each alternative is a plain list of schemas which all hold.
  * @module
  */
-import { type SchemaDocument, schemaError, type SchemaNode } from "./document.ts";
+import type { Budget } from "../limits.ts";
+import { mostNested, type SchemaDocument, schemaError, type SchemaNode } from "./document.ts";
 import { dependents } from "./dependents.ts";
 import { checkKeywords, type JsonType, types, typesOf } from "./keywords.ts";
 
@@ -19,17 +20,21 @@ export type AreApart = (a: Flat, b: Flat) => boolean;
 export class Flattener {
   readonly #document: SchemaDocument;
   readonly #areApart: AreApart;
+  readonly #budget: Budget;
   readonly #known = new Map<SchemaNode, readonly Flat[]>();
   readonly #open = new Set<SchemaNode>();
 
-  constructor(document: SchemaDocument, areApart: AreApart) {
+  constructor(document: SchemaDocument, areApart: AreApart, budget: Budget) {
     this.#document = document;
     this.#areApart = areApart;
+    this.#budget = budget;
   }
 
   /** The alternatives of schemas that hold together. */
   all(nodes: readonly SchemaNode[]): readonly Flat[] {
-    return nodes.reduce<readonly Flat[]>((flats, node) => cross(flats, this.#flatten(node), node), [[]]);
+    return nodes.reduce<readonly Flat[]>((flats, node) => this.#cross(flats, this.#flatten(node), node), [
+      [],
+    ]);
   }
 
   #flatten(node: SchemaNode): readonly Flat[] {
@@ -39,11 +44,15 @@ export class Flattener {
     if (this.#open.has(node)) {
       throw schemaError(node.path, "it refers to itself, and nothing of a document is in between");
     }
+    // Each takes calls of this: references may follow one another to any depth.
+    if (this.#open.size >= mostNested) {
+      throw schemaError(node.path, `more than ${mostNested} references and combinations lead here`);
+    }
     this.#open.add(node);
     checkKeywords(node);
     const { keywords } = node;
     let flats: readonly Flat[] = [[node]];
-    const also = (others: readonly Flat[]) => flats = cross(flats, others, node);
+    const also = (others: readonly Flat[]) => flats = this.#cross(flats, others, node);
     if (keywords.$ref !== undefined) also(this.#flatten(this.#document.target(node)));
     for (const each of this.#document.children(node, "allOf")) also(this.#flatten(each));
     if (keywords.anyOf !== undefined) {
@@ -87,12 +96,14 @@ export class Flattener {
     }
     throw schemaError(`${node.path}/not`, "it cannot be enforced");
   }
-}
 
-/** Each of the one with each of the other. */
-function cross(a: readonly Flat[], b: readonly Flat[], { path }: SchemaNode): readonly Flat[] {
-  if (a.length * b.length > mostAlternatives) {
-    throw schemaError(path, `there are more than ${mostAlternatives} combinations of its alternatives`);
+  /** Each of the one with each of the other. */
+  #cross(a: readonly Flat[], b: readonly Flat[], { path }: SchemaNode): readonly Flat[] {
+    if (a.length * b.length > mostAlternatives) {
+      throw schemaError(path, `there are more than ${mostAlternatives} combinations of its alternatives`);
+    }
+    const sizeOf = (flats: readonly Flat[]) => flats.reduce((sum, { length }) => sum + length, 0);
+    this.#budget.spend(2 * (sizeOf(a) * b.length + sizeOf(b) * a.length));
+    return a.flatMap((one) => b.map((other) => [...new Set([...one, ...other])]));
   }
-  return a.flatMap((one) => b.map((other) => [...new Set([...one, ...other])]));
 }

@@ -61,19 +61,26 @@ export function valuesOf({ keywords, path }: SchemaNode): readonly unknown[] | n
 }
 
 export function includesValue(list: readonly unknown[], value: unknown): boolean {
-  return list.some((each) => equalValues(each, value));
+  if (typeof value !== "object" || value === null) return list.includes(value);
+  const spelt = spelling(value);
+  return list.some((each) => typeof each === "object" && each !== null && spelling(each) === spelt);
 }
 
-/** Equality of JSON values: the order of properties does not matter. */
-export function equalValues(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return false;
-  if (Array.isArray(a) !== Array.isArray(b)) return false;
-  const keys = Object.keys(a);
-  return keys.length === Object.keys(b).length && keys.every((key) =>
-    Object.hasOwn(b, key) &&
-    equalValues((a as Record<string, unknown>)[key], (b as Record<string, unknown>)[key])
-  );
+const spellings = new WeakMap<object, string>();
+
+/** One text for all JSON values that are equal: the order of properties does not matter. */
+export function spelling(value: unknown): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  let text = spellings.get(value);
+  if (text === undefined) spellings.set(value, text = spell(value));
+  return text;
+}
+
+function spell(value: unknown): string {
+  if (typeof value !== "object" || value === null) return JSON.stringify(value);
+  if (Array.isArray(value)) return `[${value.map(spell).join()}]`;
+  const entries = Object.entries(value).sort(([a], [b]) => a < b ? -1 : 1);
+  return `{${entries.map(([name, each]) => `${JSON.stringify(name)}:${spell(each)}`).join()}}`;
 }
 
 /** The largest of what schemas ask for at least; 0 where they ask for nothing. */

@@ -43,11 +43,20 @@ const utf8 = new TextEncoder();
 /** How a text stands between quotes, in its one spelling. */
 export const contentBytes = (value: string) => utf8.encode(JSON.stringify(value).slice(1, -1));
 
+/** Asked again for each value that is listed, and each pair of alternatives. */
+const shapes = new WeakMap<readonly SchemaNode[], ObjectShape>();
+
 export function objectShape(
   nodes: readonly SchemaNode[],
   document: SchemaDocument,
   budget: Budget,
 ): ObjectShape {
+  let shape = shapes.get(nodes);
+  if (shape === undefined) shapes.set(nodes, shape = shapeOf(nodes, document, budget));
+  return shape;
+}
+
+function shapeOf(nodes: readonly SchemaNode[], document: SchemaDocument, budget: Budget): ObjectShape {
   const layers = nodes.map((node) => layerOf(node, document, budget));
   const held = nodes.flatMap((node) => document.child(node, "unevaluatedProperties") ?? []);
   const valueOf = (name: string): readonly SchemaNode[] => {
@@ -63,6 +72,7 @@ export function objectShape(
   if (names.size > mostProperties) {
     throw schemaError(nodes[0].path, `more than ${mostProperties} properties cannot be enforced`);
   }
+  budget.spend(10 * names.size * layers.length);
   const properties = new Map<string, readonly SchemaNode[]>();
   for (const name of names) {
     const value = valueOf(name);

@@ -41,7 +41,7 @@ class SchemaCompiler {
     this.#budget = budget;
     this.#document = new SchemaDocument(schema);
     const separator = new Separator(this.#document, budget);
-    this.#flattener = new Flattener(this.#document, (a, b) => separator.areApart(a, b));
+    this.#flattener = new Flattener(this.#document, (a, b) => separator.areApart(a, b), budget);
     this.#validator = new Validator(this.#document, this.#flattener, budget);
     separator.flattener = this.#flattener;
     separator.validator = this.#validator;
@@ -80,6 +80,7 @@ class SchemaCompiler {
   }
 
   #flatExpr(flat: Flat, roots: readonly SchemaNode[]): Expr {
+    this.#budget.spend(100 * flat.length);
     const listed = listedIn(flat);
     if (listed !== null) {
       return choice(...listed.filter((value) => this.#validator.fitsUnlisted(value, flat)).map(valueText));
