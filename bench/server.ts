@@ -1,13 +1,14 @@
 /**
  * What does the server add to the engine? The same prompts through the library and through HTTP on loopback:
  * time a token of several streams at once, and time to the first token of one. Both ways take turns closely, as
- * A B B A, and what is told is the median over the rounds of what one adds to the other, and between which figures
- * it lies with a certainty of 95 %; beside it the processor time of the thread that serves. The clients read in
- * a Worker, so that their work is not the server's, from plain sockets: what they and the loopback take of the
- * time to the first token shows with a socket that passes bytes to the library and its tokens back, and knows no
- * HTTP.
+ * A B B A, each after the same rest, and what is told is the median over the turns of what one adds to the other,
+ * and between which figures it lies with a certainty of 95 %; beside it the processor time of the thread that
+ * serves. The clients read in a Worker, so that their work is not the server's, from plain sockets: what they and
+ * the loopback take of the time to the first token shows with a socket that knows no HTTP, and passes as many bytes
+ * to the library and back.
  *
- *     deno run -A bench/server.ts [--model FOLDER] [--streams 8] [--tokens 128] [--rounds 15] [--threads N]
+ *     deno run -A bench/server.ts [--model FOLDER] [--streams 8] [--tokens 128] [--rounds 15] [--singles 10]
+ *         [--threads N]
  *     bun bench/server.ts …
  * @module
  */
@@ -33,9 +34,11 @@ interface Work {
 interface Times {
   readonly first: number;
   readonly all: number;
+  /** Bytes that had come with the first piece. */
+  readonly sizeBytes?: number;
 }
 /** The same, and what it took of the processor. */
-interface Taken extends Times {
+interface Taken extends Omit<Times, "sizeBytes"> {
   /** Milliseconds of the thread that serves; NaN where no system tells. */
   readonly spent: number;
 }
@@ -43,8 +46,8 @@ interface Taken extends Times {
 /** Requests after which a server that has just started runs as it will from then on. */
 const warmUps = 200;
 
-/** Requests for a single token in a round, each way. */
-const nSingles = 10;
+/** Before each measurement, of either way: threads that have just computed spin for a while, and answer sooner. */
+const restMs = 5;
 
 /** Where a chunked body ends. */
 const lastChunk = Buffer.from("0\r\n\r\n");
@@ -67,10 +70,12 @@ async function measure(): Promise<void> {
       streams: { type: "string", default: "8" },
       tokens: { type: "string", default: "128" },
       rounds: { type: "string", default: "15" },
+      singles: { type: "string", default: "10" },
       threads: { type: "string" },
     },
   });
-  const [nStreams, nTokens, nRounds] = [values.streams, values.tokens, values.rounds].map(Number);
+  const { streams: ofStreams, tokens: ofTokens, rounds: ofRounds, singles: ofSingles } = values;
+  const [nStreams, nTokens, nRounds, nSingles] = [ofStreams, ofTokens, ofRounds, ofSingles].map(Number);
   const threads = values.threads === undefined ? undefined : Number(values.threads);
   await using model = await load(values.model, { threads, maxSequences: nStreams });
   const stop = new AbortController();
@@ -89,11 +94,11 @@ async function measure(): Promise<void> {
   const http = (nStreams: number, nTokens: number) => through({ url, speaksHttp: true, nStreams, nTokens });
   const socket = () => through({ url: bare.url, speaksHttp: false, nStreams: 1, nTokens: 1 });
 
-  for (let i = 0; i < warmUps; i++) await http(1, 1);
+  for (let i = 0; i < warmUps; i++) bare.answerWith((await http(1, 1)).sizeBytes!);
   await inProcess(model, nStreams, nTokens);
   await http(nStreams, nTokens);
   const streams: Record<"library" | "http", Taken>[] = [];
-  const singles: Record<"library" | "socket" | "http", number>[] = [];
+  const singles: Record<"library" | "socket" | "http", Taken>[] = [];
   for (let round = 0; round < nRounds; round++) {
     streams.push(
       await turns({
@@ -101,20 +106,14 @@ async function measure(): Promise<void> {
         http: () => http(nStreams, nTokens),
       }),
     );
-    const single = { library: [] as number[], socket: [] as number[], http: [] as number[] };
-    for (let i = 0; i < nSingles / 2; i++) {
-      const ways = { library: () => inProcess(model, 1, 1), socket, http: () => http(1, 1) };
-      const taken = await turns(ways);
-      for (const way of ["library", "socket", "http"] as const) single[way].push(taken[way].first);
-    }
-    const { library, socket: ofSocket, http: ofHttp } = single;
-    singles.push({ library: median(library), socket: median(ofSocket), http: median(ofHttp) });
+    const ways = { library: () => inProcess(model, 1, 1), socket, http: () => http(1, 1) };
+    for (let i = 0; i < nSingles; i++) singles.push(await turns(ways));
   }
 
   for (const [way, name] of [["library", "library"], ["http", "HTTP"]] as const) {
     const perToken = streams.map((round) => stepOf(round[way], nTokens));
     const spent = streams.map((round) => 1000 * round[way].spent / nTokens / nStreams);
-    const first = singles.map((round) => round[way]);
+    const first = singles.map((turn) => turn[way].first);
     console.log(
       `${name.padEnd(7)} ${
         inFigures(perToken, 3, "ms a step")
@@ -127,11 +126,15 @@ async function measure(): Promise<void> {
   const added = streams.map(({ library, http }) =>
     100 * (stepOf(http, nTokens) / stepOf(library, nTokens) - 1)
   );
-  const later = singles.map(({ library, http }) => http - library);
-  const ofClient = singles.map(({ library, socket }) => socket - library);
+  const later = singles.map(({ library, http }) => http.first - library.first);
+  const ofClient = singles.map(({ library, socket }) => socket.first - library.first);
   console.log(`The server adds ${inFigures(added, 1, "%")} to a token,`);
   console.log(`${inFigures(later, 2, "ms")} to the first, of which`);
-  console.log(`${inFigures(ofClient, 2, "ms")} are a client's at a bare socket (${nRounds} rounds)`);
+  console.log(
+    `${
+      inFigures(ofClient, 2, "ms")
+    } are a client's at a bare socket (${nRounds} rounds, ${singles.length} turns)`,
+  );
   bare.close();
   stop.abort();
   await serving;
@@ -163,6 +166,7 @@ function spentMs(): number {
 }
 
 async function inProcess(model: LanguageModel, nStreams: number, nTokens: number): Promise<Times> {
+  await delay(restMs);
   const start = performance.now();
   let first = 0;
   await Promise.all(Array.from({ length: nStreams }, async () => {
@@ -176,19 +180,28 @@ async function inProcess(model: LanguageModel, nStreams: number, nTokens: number
   return { first, all: performance.now() - start };
 }
 
+/** A server that knows no protocol. */
+interface BareSocket {
+  readonly url: string;
+  /** How many bytes its answers shall have. */
+  answerWith(sizeBytes: number): void;
+  close(): void;
+}
+
 /** Listens for anybody who sends anything, and answers with the first token. */
-async function bareSocket(model: LanguageModel): Promise<{ url: string; close(): void }> {
+async function bareSocket(model: LanguageModel): Promise<BareSocket> {
+  let sizeBytes = 0;
   const server = createServer((socket) => {
     socket.once("data", async () => {
       const reply = model.chat(messages, { maxTokens: 1, ignoreEos: true, temperature: 0 });
-      for await (const { text } of reply) socket.write(JSON.stringify({ content: text }));
+      for await (const { text } of reply) socket.write(JSON.stringify({ content: text }).padEnd(sizeBytes));
       socket.end();
     });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  return { url, close: () => void server.close() };
+  return { url, answerWith: (asked) => void (sizeBytes = asked), close: () => void server.close() };
 }
 
 /**
@@ -216,12 +229,13 @@ async function throughHttp({ url, speaksHttp, nStreams, nTokens }: Work): Promis
     }
     return socket;
   }));
-  await delay(5); // the bare socket takes them up a little later
+  await delay(restMs);
   const start = performance.now();
-  let first = 0;
+  let first = 0, sizeBytes = 0;
   await Promise.all(sockets.map((socket) => {
     let isBegun = false;
     socket.on("data", (bytes) => {
+      if (!isBegun) sizeBytes += bytes.length;
       if (!isBegun && /"content":"[^"]/.test(bytes.toString())) {
         first = performance.now() - start;
         isBegun = true;
@@ -231,5 +245,5 @@ async function throughHttp({ url, speaksHttp, nStreams, nTokens }: Work): Promis
     socket.write(post);
     return once(socket, "close");
   }));
-  return { first, all: performance.now() - start };
+  return { first, all: performance.now() - start, sizeBytes };
 }
