@@ -7,7 +7,7 @@
  */
 import { DeviceError, RequestError } from "../errors.ts";
 import { decay } from "./decay.ts";
-import { type Guide, maskLogits } from "./masking.ts";
+import { type Guide, maskLogits, permits } from "./masking.ts";
 import { reachOfMass } from "./nearest.ts";
 import { adjustLogits, needsAdjusting, type TokenCounts } from "./penalties.ts";
 import type { Sampling } from "./protocol.ts";
@@ -55,6 +55,8 @@ export class Sampler {
     likeliest: number | null = null,
     guide: Guide | null = null,
   ): number {
+    const isBest = likeliest !== null && sampling.temperature === 0 && !needsAdjusting(sampling, nGenerated);
+    if (isBest && (guide === null || permits(guide, likeliest, sampling.stopIds))) return likeliest;
     const adjusted = this.#adjust(logits, sampling, counts, nGenerated, likeliest !== null, guide);
     const best = adjusted === logits ? likeliest ?? largest(logits) : largest(adjusted);
     if (sampling.temperature === 0) return best;

@@ -82,6 +82,13 @@ export class LimitedThought {
     return { ids: Int32Array.of(this.#marks.limit.closingTokens[this.#stage.at]), words: null };
   }
 
+  /** Whether a token may follow. */
+  allows(token: number): boolean {
+    const stage = this.#stage;
+    if (stage.name === "closing") return token === this.#marks.limit.closingTokens[stage.at];
+    return this.#grammar?.allows(token) ?? true;
+  }
+
   /** Takes a token that is allowed. */
   advance(token: number): void {
     this.#grammar?.advance(token);

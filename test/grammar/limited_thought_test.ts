@@ -26,11 +26,14 @@ function limited(
   return new LimitedThought(limitedMarks(limit), vocabulary, matcher);
 }
 
-/** Takes tokens, each of which must be allowed. */
+/** Takes tokens, each of which must be allowed, and asks for each place what may come in both ways. */
 function after(thought: LimitedThought, ...tokens: readonly number[]): LimitedThought {
   for (const token of tokens) {
     const allowed = thought.allowed();
-    assert.ok(allowed === null || hasToken(allowed, token), `token ${token}`);
+    for (let id = 0; id < vocabulary.size; id++) {
+      assert.equal(thought.allows(id), allowed === null || hasToken(allowed, id), `token ${id}`);
+    }
+    assert.ok(thought.allows(token), `token ${token}`);
     thought.advance(token);
   }
   return thought;
