@@ -137,6 +137,8 @@ async function readBytes(request: Request, maxBytes: number): Promise<Uint8Array
   return bytes;
 }
 
+const utf8 = new TextDecoder("utf-8", { fatal: true });
+
 function parseJson(bytes: Uint8Array): unknown {
   if (bytes.length === 0) {
     throw new RequestError("Cannot read the body: it is empty, a JSON object is needed");
@@ -145,7 +147,7 @@ function parseJson(bytes: Uint8Array): unknown {
     throw new RequestError(`Cannot read the body: it nests more than ${deepest} deep`);
   }
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    return JSON.parse(utf8.decode(bytes));
   } catch (error) {
     // Each runtime words a syntax error in its own way, and quotes the body: tell only which of the two it is.
     const problem = error instanceof SyntaxError ? "it is no JSON" : "it is no UTF-8";

@@ -32,6 +32,8 @@ export function typedEvents(error: (thrown: unknown) => { readonly type: string 
   };
 }
 
+const encoder = new TextEncoder();
+
 /** Options of {@linkcode eventStream}. */
 export interface EventStreamOptions {
   /** Those of chat and text completions by default. */
@@ -65,7 +67,6 @@ export async function eventStream(
     throw error;
   }
 
-  const encoder = new TextEncoder();
   let isGone = false; // then nothing can be sent, and nothing is wrong
   const body = new ReadableStream<Uint8Array>({
     start(controller) {
