@@ -3,7 +3,7 @@
  * the likeliest token each time: median over the rounds of what the form adds to a token, and between which figures
  * it lies with a certainty of 95 %.
  *
- *     deno run -A bench/forms.ts [--model FOLDER] [--tokens 96] [--rounds 15]
+ *     deno run -A bench/forms.ts [--model FOLDER] [--tokens 96] [--rounds 45]
  *     bun bench/forms.ts …
  * @module
  */
@@ -15,7 +15,7 @@ const { values } = parseArgs({
   options: {
     model: { type: "string", default: "minnow" },
     tokens: { type: "string", default: "96" },
-    rounds: { type: "string", default: "15" },
+    rounds: { type: "string", default: "45" },
   },
 });
 const [maxTokens, nRounds] = [values.tokens, values.rounds].map(Number);
