@@ -16,6 +16,8 @@ const startServer = (...args: string[]) =>
 const ask = (url: string, body: object) =>
   fetch(`${url}/v1/chat/completions`, { method: "POST", body: JSON.stringify(body) });
 const messages = [{ role: "user", content: "Tell me a story." }];
+/** More than can be told before a signal comes. */
+const endless = { max_tokens: 1e6, context_overflow: "shift", logit_bias: { 1: -100 } };
 
 test("the server answers, drains on Ctrl-C and ends well", async () => {
   const { child, url, ended, says } = await startServer();
@@ -35,7 +37,7 @@ test("a second Ctrl-C ends the server at once", async () => {
   const { child, url, ended, says } = await startServer("--api-key", "secret");
   assert.equal((await ask(url, { messages })).status, 401);
   const headers = { authorization: "Bearer secret" };
-  const body = JSON.stringify({ messages, max_tokens: 900, logit_bias: { 1: -100 }, stream: true });
+  const body = JSON.stringify({ messages, ...endless, stream: true });
   const running = await fetch(`${url}/v1/chat/completions`, { method: "POST", headers, body });
   const whole = running.text().catch(() => "cut off");
   process.kill(child.pid!, "SIGINT");

@@ -32,7 +32,7 @@ import { writePoisoned } from "../poisoned_model.ts";
 (globalThis as { AI_SDK_LOG_WARNINGS?: boolean }).AI_SDK_LOG_WARNINGS = false;
 
 let loaded: LanguageModel;
-/** The same, some ten times slower: it cannot be done before it is told to stop. */
+/** The same, some ten times slower. */
 let slow: LanguageModel;
 before(async () => {
   [loaded, slow] = await Promise.all([load("minnow"), load("minnow", { backend: "reference" })]);
@@ -41,6 +41,8 @@ after(() => Promise.all([loaded.close(), slow.close()]));
 
 const prompt = "Tell me a story about a fish.";
 const short = { prompt, maxOutputTokens: 12, temperature: 0, maxRetries: 0 } as const;
+/** It cannot be done before it is told to stop. */
+const endless = { hadal: { ignoreEos: true, contextOverflow: "shift" } } as const;
 const weather = tool({
   description: "Tells the weather.",
   inputSchema: jsonSchema<{ city: string }>({ type: "object", properties: { city: { type: "string" } } }),
@@ -187,12 +189,11 @@ test("what the model cannot do is a warning, and what it cannot read an error of
 
 test("a signal ends a call, a stream and an embedding", async () => {
   const before = await cancelledSoon();
-  const endless = { model: hadal(slow), prompt, maxRetries: 0 };
-  const providerOptions = { hadal: { ignoreEos: true } };
+  const asked = { model: hadal(slow), prompt, maxRetries: 0, maxOutputTokens: 1e6, providerOptions: endless };
   const gone = AbortSignal.abort();
-  await assert.rejects(generateText({ ...endless, abortSignal: gone }), { name: "AbortError" });
+  await assert.rejects(generateText({ ...asked, abortSignal: gone }), { name: "AbortError" });
   const abort = new AbortController();
-  const stream = streamText({ ...endless, providerOptions, abortSignal: abort.signal });
+  const stream = streamText({ ...asked, abortSignal: abort.signal });
   const types: string[] = [];
   for await (const part of stream.stream) {
     types.push(part.type);
@@ -210,7 +211,8 @@ test("a stream that nobody reads on ends its request", async () => {
   const call = { prompt: [{ role: "user" as const, content: [{ type: "text" as const, text: prompt }] }] };
   const { stream } = await hadal(slow).doStream({
     ...call,
-    providerOptions: { hadal: { ignoreEos: true } },
+    maxOutputTokens: 1e6,
+    providerOptions: endless,
   });
   const reader = stream.getReader();
   for (let i = 0; i < 5; i++) await reader.read();

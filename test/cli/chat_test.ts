@@ -33,7 +33,7 @@ test("what a pipe's message cannot have ends the chat with one sentence and 2", 
 });
 
 test("Ctrl-C ends the chat of a pipe with 130", async () => {
-  const endless = ["--ignore-eos", "--max-tokens", "1000000"];
+  const endless = ["--ignore-eos", "--context-overflow", "shift", "--max-tokens", "1000000"];
   const { code } = await runHadal(["chat", ...backend, ...endless], {}, (child) => {
     child.stdout!.once("data", () => process.kill(child.pid!, "SIGINT"));
   }, "Hi\nHi\nHi\n");

@@ -71,19 +71,28 @@ test("a signal ends the command with 130 and leaves nothing behind", async () =>
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     await withFolder(async (place) => {
       writeLargeModel(join(place, "source"));
-      let sent = false;
-      const { code, stderr } = await runHadal(
-        ["quantize", join(place, "source"), join(place, "out"), "--format", "int8"],
-        {},
-        (child) => {
-          const timer = setInterval(() => {
-            if (sent || !readdirSync(place).some((name) => name.startsWith("out.partial"))) return;
-            sent = process.kill(child.pid!, signal); // of child.kill Deno reports no exit code
-          }, 5);
-          child.on("close", () => clearInterval(timer));
-        },
-      );
-      assert(sent, stderr);
+      const stopped = () =>
+        runHadal(
+          ["quantize", join(place, "source"), join(place, "out"), "--format", "int8"],
+          {},
+          (child) => {
+            const timer = setInterval(() => {
+              if (!readdirSync(place).some((name) => name.startsWith("out.partial"))) return;
+              clearInterval(timer);
+              try {
+                process.kill(child.pid!, signal); // of child.kill Deno reports no exit code
+              } catch {
+                // It was done a moment ago, as its exit code says.
+              }
+            }, 5);
+            child.on("close", () => clearInterval(timer));
+          },
+        );
+      let { code, stderr } = await stopped();
+      for (let tries = 1; code === 0 && tries < 5; tries++) { // it was done before this process saw it begin
+        rmSync(join(place, "out"), { recursive: true });
+        ({ code, stderr } = await stopped());
+      }
       assert.equal(code, 130, stderr);
       assert.match(stderr, /Stopped/);
       assert.deepEqual(readdirSync(place), ["source"]);

@@ -41,8 +41,8 @@ function greedy(engine: EngineClient, options: SamplingOptions = {}): Sampling {
   return resolveSampling({ maxTokens: 24, temperature: 0, ignoreEos: true, ...options }, engine.info);
 }
 
-/** As many tokens as the context takes: what is to happen meanwhile happens long before they are there. */
-const endless = (engine: EngineClient) => greedy(engine, { maxTokens: engine.info.contextLength });
+/** What is to happen meanwhile happens before these tokens are there, however long this side is held up. */
+const endless = (engine: EngineClient) => greedy(engine, { maxTokens: 1e6, contextOverflow: "shift" });
 
 async function tokensOf(generation: AsyncIterable<readonly { token: number }[]>): Promise<number[]> {
   const tokens: number[] = [];

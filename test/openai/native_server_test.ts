@@ -41,8 +41,9 @@ after(async () => {
 const endless = {
   model: "minnow",
   messages: [{ role: "user" as const, content: "Tell me a story." }],
-  max_tokens: 900,
+  max_tokens: 1e6,
   logit_bias: { 1: -100 }, // the token that would end the story
+  context_overflow: "shift",
 };
 
 async function untilCancelled(count: number): Promise<void> {
@@ -105,18 +106,18 @@ test("a Host header cannot lead to another path", async () => {
 });
 
 test("health answers while a long prompt is computed", async () => {
-  const messages = [{ role: "user" as const, content: "word ".repeat(560) }];
-  const gone = new AbortController();
-  const asked = client.chat.completions.create({ ...endless, messages, max_tokens: 1 }, {
-    signal: gone.signal,
-  });
-  let isDone = false;
-  asked.catch(() => {}).finally(() => isDone = true);
-  await until(async () => (await model.stats()).requests.running > 0, "the request came");
-  for (let i = 0; i < 3; i++) {
-    assert.equal((await fetch(`http://127.0.0.1:${server.port}/health`)).status, 200);
-  }
-  assert(!isDone, "the prompt was computed before three answers came");
-  gone.abort();
-  await assert.rejects(asked, OpenAI.APIUserAbortError);
+  // More than one try: this side may be held up for longer than a prompt takes.
+  await until(async () => {
+    const messages = [{ role: "user" as const, content: `${crypto.randomUUID()} ${"word ".repeat(540)}` }];
+    const asked = client.chat.completions.create({ ...endless, messages, max_tokens: 1 });
+    let isDone = false;
+    const done = asked.finally(() => isDone = true);
+    await until(async () => isDone || (await model.stats()).requests.running > 0, "the request came");
+    for (let i = 0; i < 3; i++) {
+      assert.equal((await fetch(`http://127.0.0.1:${server.port}/health`)).status, 200);
+    }
+    const wasRunning = !isDone;
+    await done;
+    return wasRunning;
+  }, "three answers came before the prompt was computed");
 });
