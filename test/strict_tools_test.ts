@@ -47,7 +47,7 @@ test("arguments of a strict tool follow its schema after a thought that spoke of
         ...(kind === "v31" ? { thinking: true } : {}),
         thinkingTokenBudget: 4,
         temperature: 1,
-        maxTokens: 120,
+        maxTokens: 200,
         seed,
       });
       const { toolCalls, reasoning } = await reply;

@@ -172,7 +172,9 @@ export function routesOf(
     const problem = hostProblem(request, server.address?.address);
     const response = problem === null ? await app.fetch(request, { server }) : errorResponse(problem);
     if (handedOver.has(response)) return response;
-    response.headers.set("x-request-id", `req_${crypto.randomUUID().replaceAll("-", "")}`);
+    const id = `req_${crypto.randomUUID().replaceAll("-", "")}`;
+    response.headers.set("x-request-id", id);
+    response.headers.set("request-id", id); // where Anthropic's clients look for it
     return response;
   };
 }

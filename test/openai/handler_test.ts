@@ -178,6 +178,7 @@ test("errors have the API's body, and clients are told whether to try again", as
   assert.deepEqual(Object.keys(json.error), ["message", "type", "param", "code"]);
   assert.equal(headers.get("x-should-retry"), "false");
   assert.match(headers.get("x-request-id") ?? "", /^req_/);
+  assert.equal(headers.get("request-id"), headers.get("x-request-id"), "Anthropic's clients read this one");
 });
 
 test("unknown paths are not found, and known ones name their methods", async () => {

@@ -53,7 +53,9 @@ function saidIn(json: Json): Piece[] {
       ...(message?.tool_calls ?? []).map((call: Json): Piece => [index, "call", call.function.arguments]),
     ]);
   }
-  return (json.output ?? json.content ?? []).map((one: Json): Piece => {
+  const items = json.output ?? json.content;
+  if (!Array.isArray(items)) return [];
+  return items.map((one: Json): Piece => {
     if (one.type === "function_call") return [0, "call", one.arguments];
     if (one.type === "tool_use") return [0, "call", JSON.stringify(one.input)];
     const text = one.thinking ?? one.text ?? one.content?.map(({ text }: Json) => text).join("") ?? "";

@@ -11,10 +11,12 @@ import { socketSession } from "../../../src/openai/ws_session.ts";
 import { type Handler, type LanguageModel, load, openaiHandler } from "../../../mod.ts";
 import { chatTables } from "./chat_table.ts";
 import { completionTables } from "./completion_table.ts";
-import { blockKinds, messagesTables } from "./messages_table.ts";
-import { includable, responsesTables } from "./responses_table.ts";
+import { includable, places } from "./kinds.ts";
+import { messagesTables } from "./messages_table.ts";
+import { responsesTables } from "./responses_table.ts";
 import type { Row, Table } from "./row.ts";
 import { serversTables } from "./servers_table.ts";
+import { textTables } from "./text_table.ts";
 import { type Answer, answerOf } from "./answer.ts";
 
 /** A random network with V3.1's template, which thinks or not, as it is told. */
@@ -102,7 +104,14 @@ async function tryField(table: Table, field: string, row: Row): Promise<void> {
   else assert.notDeepEqual(tried.content, plain.content, `${name} changes nothing`);
 }
 
-const tables = [...chatTables, ...completionTables, ...responsesTables, ...messagesTables, ...serversTables];
+const tables = [
+  ...chatTables,
+  ...completionTables,
+  ...responsesTables,
+  ...messagesTables,
+  ...serversTables,
+  ...textTables,
+];
 
 for (const table of tables) {
   test(`the fields of ${table.title} are honoured, refused by name, or cannot change a reply`, async () => {
@@ -157,13 +166,13 @@ test("a thought is given in the form in which it comes back, streamed and not, w
   assert.ok(!("encrypted_content" in without.output[0]));
 });
 
-test("blocks of a message that cannot be read are refused by their types", async () => {
-  for (const [type, kind] of Object.entries(blockKinds)) {
-    if (kind === "read") continue;
-    const messages = [{ role: "user", content: [{ type: "text", text: "Look." }, { type }] }];
-    const { status, message } = await ask("/v1/messages", { messages, max_tokens: 2 });
-    assert.equal(status, 400, type);
-    assert.ok(message?.includes("messages.0.content.1.type"), `${type}: ${message}`);
+test("kinds of parts, items, blocks, tools and choices that are not read are refused where they stand", async () => {
+  for (const { path, kinds, bodyOf, param } of places) {
+    for (const kind of [...kinds, "anything"]) {
+      const { status, message } = await ask(path, bodyOf(kind));
+      assert.equal(status, 400, `${param} as ${kind}`);
+      assert.ok(message?.includes(`${param}:`), `${kind}: ${message}`);
+    }
   }
 });
 

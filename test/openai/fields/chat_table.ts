@@ -19,16 +19,16 @@ export const short = { temperature: 0, max_tokens: 5, seed: 1 };
 export const chat = { ...short, messages: [question] };
 export const schema = { type: "object", properties: { city: { enum: ["Oslo"] } }, required: ["city"] };
 const tool = { type: "function", function: { name: "look", description: "Looks.", parameters: schema } };
-/** Two tokens of which either may come, and nothing else: what has been written decides. */
-const eitherOf = { logit_bias: { 5: 100, 6: 100 }, max_tokens: 16 };
+/** Long enough that what has been written comes again, or does not. */
+export const repeated = { temperature: 0.5, max_tokens: 40 };
 /** A text that is known; the bias is for its first letter, and against a thought before it. */
 export const fixed = { regex: "abcdef", logit_bias: { 67: 100 }, max_tokens: 16 };
 
 /** How text is drawn, which chat and text completions have in common. */
 export const drawing = {
-  frequency_penalty: honoured(2, eitherOf),
+  frequency_penalty: honoured(2, repeated),
   logit_bias: honoured({ 5: 100 }),
-  presence_penalty: honoured(2, { ...drawn, temperature: 0.5, max_tokens: 40 }),
+  presence_penalty: honoured(2, repeated),
   seed: honoured(7, drawn),
   stop: honoured("d", fixed),
   temperature: honoured(2, { max_tokens: 12 }),

@@ -230,23 +230,3 @@ export const messagesTables: readonly Table[] = [
     prefix: "messages.2.content.0.",
   },
 ];
-
-/** The kinds of blocks and tools that there are. */
-export const blockKinds = {
-  text: "read",
-  thinking: "read",
-  tool_use: "read",
-  tool_result: "read",
-  image: "refused",
-  document: "refused",
-  search_result: "refused",
-  redacted_thinking: "refused",
-  server_tool_use: "refused",
-  web_search_tool_result: "refused",
-  web_fetch_tool_result: "refused",
-  code_execution_tool_result: "refused",
-  bash_code_execution_tool_result: "refused",
-  text_editor_code_execution_tool_result: "refused",
-  tool_search_tool_result: "refused",
-  container_upload: "refused",
-} satisfies Record<Anthropic.ContentBlockParam["type"], "read" | "refused">;

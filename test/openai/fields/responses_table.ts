@@ -164,15 +164,3 @@ export const responsesTables: readonly Table[] = [
   { title: "a call item", path, base, rows: ofCall, put: inInput(1, talk), prefix: "input.1." },
   { title: "a result item", path, base, rows: ofResult, put: inInput(2, talk), prefix: "input.2." },
 ];
-
-/** What may be asked for beside the output; of what is not here there is nothing to include. */
-export const includable = {
-  "message.output_text.logprobs": "given",
-  "reasoning.encrypted_content": "given",
-  "file_search_call.results": "none here",
-  "web_search_call.results": "none here",
-  "web_search_call.action.sources": "none here",
-  "message.input_image.image_url": "none here",
-  "computer_call_output.output.image_url": "none here",
-  "code_interpreter_call.outputs": "none here",
-} satisfies Record<OpenAI.Responses.ResponseIncludable, "given" | "none here">;

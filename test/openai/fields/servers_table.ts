@@ -2,7 +2,7 @@
  * Fields that vLLM, SGLang and llama-server have beside OpenAI's, at the endpoints that write text. Their lists are
  * protocol.py of vLLM's entrypoints and the README of llama.cpp's server.
  */
-import { chat, drawn, fixed, question, schema, short } from "./chat_table.ts";
+import { chat, drawn, fixed, question, repeated, schema, short } from "./chat_table.ts";
 import { harmless, honoured, refused, refusedBeside, type Row, seen, type Table } from "./row.ts";
 
 const long = { max_tokens: 40 };
@@ -146,8 +146,8 @@ const oneReply = {
   best_of: honoured(8, { temperature: 1.5 }),
   prompt_logprobs: refused(1, false),
   logprobs: refused(true, false),
-  frequency_penalty: honoured(2, { logit_bias: { 5: 100, 6: 100 }, max_tokens: 16 }),
-  presence_penalty: honoured(2, { ...drawn, temperature: 0.5, max_tokens: 40 }),
+  frequency_penalty: honoured(2, repeated),
+  presence_penalty: honoured(2, repeated),
   logit_bias: honoured({ 5: 100 }),
   seed: honoured(7, drawn),
   stop: honoured("d", fixed),
