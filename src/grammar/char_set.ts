@@ -6,7 +6,7 @@
 /** first, last, first, last, …: ascending, neither touching nor overlapping. */
 export type CharSet = readonly number[];
 
-export const maxCodePoint = 0x10ffff;
+const maxCodePoint = 0x10ffff;
 
 /** Every character. */
 export const anyChar: CharSet = [0, 0xd7ff, 0xe000, maxCodePoint];

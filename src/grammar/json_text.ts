@@ -154,7 +154,7 @@ export function jsonRules(): Map<string, Expr> {
 }
 
 /** One item, and any number of others. */
-export function listOf(first: Expr, other: Expr): Expr {
+function listOf(first: Expr, other: Expr): Expr {
   return sequence(first, repeat(sequence(comma, other), 0, Infinity));
 }
 

@@ -58,7 +58,7 @@ const toolChoice = z.union([
 ], '"none", "auto", "required" or a function by name is needed');
 
 /** The messages of a chat. */
-export const chatMessages = z.array(message).min(1, "at least one message is needed");
+const chatMessages = z.array(message).min(1, "at least one message is needed");
 
 /** The fields that make the prompt of a chat. */
 export const promptFields = {
