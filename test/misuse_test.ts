@@ -101,6 +101,25 @@ test("prompts that are none are refused before anything is made of them", async 
   );
 });
 
+test("the tokenizer takes texts and lists of ids alone", () => {
+  const { tokenizer } = model;
+  for (const text of [undefined, null, 5, ["a"]]) {
+    assert.throws(
+      () => tokenizer.encode(untyped(text)),
+      /^TypeError: Cannot encode: \w+ found, a text needed$/,
+    );
+    const special = { special: true };
+    assert.throws(() => tokenizer.encode(untyped(text), special), /^TypeError: Cannot encode/);
+  }
+  for (const ids of [undefined, null, 5, "5", {}]) {
+    assert.throws(
+      () => tokenizer.decode(untyped(ids)),
+      /^TypeError: Cannot decode: \w+ found, token ids needed$/,
+    );
+  }
+  assert.equal(tokenizer.decode(new Set(tokenizer.encode("a b"))), "a b");
+});
+
 test("a path that cannot be written or read is named, and leaves nothing", async () => {
   const nowhere = join(folder, "nowhere", "talk");
   await assert.rejects(model.saveConversation(nowhere, question), (error: Error) => {

@@ -83,8 +83,12 @@ export class Tokenizer {
     return new Tokenizer(finishTokenizer(scanned, file), config);
   }
 
-  /** Adds nothing that is not in the text. Half a surrogate pair becomes U+FFFD. */
+  /**
+   * Adds nothing that is not in the text. Half a surrogate pair becomes U+FFFD.
+   * @throws {TypeError} it is no text
+   */
   encode(text: string, options: EncodeOptions = {}): number[] {
+    if (typeof text !== "string") throw new TypeError(`Cannot encode: ${typeof text} found, a text needed`);
     const ids: number[] = [];
     for (const part of options.special === true ? this.splitAdded(text) : [text]) {
       if (typeof part === "number") ids.push(part);
@@ -118,8 +122,12 @@ export class Tokenizer {
   /**
    * Bytes that are no UTF-8 become U+FFFD.
    * @throws {RangeError} for an id that is not in the vocabulary
+   * @throws {TypeError} it is no list of ids
    */
   decode(ids: Iterable<number>, options: DecodeOptions = {}): string {
+    if (typeof ids !== "object" || ids === null || !(Symbol.iterator in ids)) {
+      throw new TypeError(`Cannot decode: ${typeof ids} found, token ids needed`);
+    }
     const tokens: Uint8Array[] = [];
     let length = 0;
     for (const id of ids) {
