@@ -27,6 +27,7 @@ test("flags of generation are options of the API", () => {
     ),
     { maxTokens: 8, temperature: 0.5, presencePenalty: -1, stop: ["a", "b"] },
   );
+  assert.deepEqual(generation("--thinking-token-budget", "64"), { thinkingTokenBudget: 64 });
   assert.deepEqual(generation("--beam-width", "4", "--beam-length-penalty", "0.5", "--no-thinking"), {
     beam: { width: 4, lengthPenalty: 0.5 },
     thinking: false,
