@@ -12,6 +12,7 @@ export const harmlessFields = {
   user: harmless,
   metadata: harmless,
   safety_identifier: harmless,
+  store: harmless, // nothing is kept, and a response says so
   request_id: harmless,
   session_id: harmless,
   // in which queue it waits, at what price
@@ -40,6 +41,8 @@ export const harmlessFields = {
   xtc_threshold: harmless,
   dynatemp_exponent: harmless,
   adaptive_decay: harmless,
+  // a wish that no model of this family has learned to read
+  verbosity: harmless,
   // how what is never there would be read or shown: pictures, cut prompts, control tokens
   mm_processor_kwargs: harmless,
   media_io_kwargs: harmless,

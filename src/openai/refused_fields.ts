@@ -47,7 +47,6 @@ export const notYetFields = {
   logprob_token_ids: noItems,
   n_probs: notYet(0),
   post_sampling_probs: notYet(false),
-  verbosity: notYet("medium"),
   // what is read
   truncate_prompt_tokens: notYet(),
   n_discard: notYet(0),
@@ -57,7 +56,6 @@ export const notYetFields = {
   lora: noItems,
   lora_path: notYet(),
   // where, when and by whom it is computed, kept and judged
-  store: notYet(false),
   priority: notYet(0),
   kv_transfer_params: notYet(),
   ec_transfer_params: notYet(),

@@ -8,7 +8,7 @@ import { ranges } from "../engine/sampling_options.ts";
 import { RequestError } from "../errors.ts";
 import type { ChatOptions, GenerateOptions } from "../generate_options.ts";
 import type { Message } from "../messages.ts";
-import { flag, noItems, notYet, optional, sampled, tokenId } from "./field_types.ts";
+import { flag, harmless, noItems, notYet, optional, sampled, tokenId } from "./field_types.ts";
 import { generationFields, generationOptions, predicted } from "./generation_fields.ts";
 import { effort, templateFields, templateOptions, thoughtTokens } from "./template_fields.ts";
 
@@ -17,7 +17,7 @@ const textPart = z.object({
   text: z.string(),
 });
 const content = z.union([z.string(), z.array(textPart).min(1)], "a string or a list of text parts is needed");
-const name = notYet(""); // no template of these models has a place for it
+const name = harmless; // no template of these models has a place for it
 const message = z.discriminatedUnion("role", [
   z.object({ role: z.literal(["system", "developer", "user"]), content, name }),
   z.object({

@@ -5,7 +5,7 @@
 import { z } from "zod";
 import { RequestError } from "../errors.ts";
 import type { ChatOptions } from "../generate_options.ts";
-import { flag, noItems, notYet, optional, sampled } from "./field_types.ts";
+import { flag, harmless, noItems, notYet, optional, sampled } from "./field_types.ts";
 import { generationOptions, oneReplyFields, predicted } from "./generation_fields.ts";
 import { harmlessToResponses } from "./harmless_fields.ts";
 import { responsesInput } from "./responses_items.ts";
@@ -52,7 +52,7 @@ export const responsesRequest = z.object({
   metadata: optional(z.record(z.string(), z.string())),
   text: optional(z.object({
     format: optional(textFormat),
-    verbosity: notYet("medium"),
+    verbosity: harmless,
   })),
   tools: optional(z.array(tool)),
   tool_choice: optional(toolChoice),

@@ -283,11 +283,11 @@ test("a server that is busy is asked again when it says", async () => {
 
 test("a field that says nothing about the reply, or is not known, is passed over", async () => {
   const unknown = {
-    store: false,
+    store: true,
     metadata: { a: "b" },
     user: "u",
     service_tier: "auto",
-    verbosity: "medium",
+    verbosity: "low",
     x: 1,
   };
   const asked = { ...shortOf("minnow"), ...unknown } as OpenAI.ChatCompletionCreateParamsNonStreaming;

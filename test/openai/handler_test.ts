@@ -75,9 +75,9 @@ test("fields that are not known are ignored", async () => {
   const { status } = await post(chat, {
     ...short,
     user: "me",
-    store: false,
+    store: true,
     metadata: {},
-    verbosity: "medium",
+    verbosity: "low",
     x: [1],
   });
   assert.equal(status, 200);

@@ -61,7 +61,7 @@ const rows = {
   response_format: honoured({ type: "json_schema", json_schema: { name: "a", schema } }, { max_tokens: 40 }),
   safety_identifier: harmless("x"),
   service_tier: harmless("flex"),
-  store: refused(true, false),
+  store: harmless(true),
   stream: seen("openai/handler_test.ts", "streamed"),
   stream_options: refusedWithin(".include_obfuscation", { include_obfuscation: true }, {
     include_usage: true,
@@ -70,7 +70,7 @@ const rows = {
   tools: honoured([tool]),
   top_logprobs: honoured(2, { logprobs: true }),
   user: harmless("somebody"),
-  verbosity: refused("low", "medium"),
+  verbosity: harmless("low"),
   web_search_options: refused({}),
 } satisfies RowsOf<OpenAI.ChatCompletionCreateParams>;
 
@@ -84,7 +84,7 @@ const ofAssistant = {
   content: honoured("You see."),
   audio: refused({ id: "a" }),
   function_call: refused({ name: "f", arguments: "{}" }),
-  name: refused("Ann"),
+  name: harmless("Ann"),
   refusal: refused("I will not"),
   tool_calls: honoured([{ id: "a", type: "function", function: { name: "look", arguments: "{}" } }]),
 } satisfies RowsOf<OpenAI.ChatCompletionAssistantMessageParam>;
@@ -92,7 +92,7 @@ const ofAssistant = {
 const ofUser = {
   role: needed,
   content: honoured([{ type: "text", text: "You see." }]),
-  name: refused("Ann"),
+  name: harmless("Ann"),
 } satisfies RowsOf<OpenAI.ChatCompletionUserMessageParam>;
 
 const ofPart = {

@@ -43,7 +43,7 @@ const rows = {
   reasoning: honoured({ effort: "high" }),
   safety_identifier: harmless("x"),
   service_tier: harmless("flex"),
-  store: refused(true, false),
+  store: harmless(true),
   stream: seen("openai/responses_test.ts", "stream"),
   stream_options: refusedWithin(".include_obfuscation", { include_obfuscation: true }, {}),
   temperature: honoured(2),
@@ -66,7 +66,7 @@ const ofReasoning = {
 
 const ofText = {
   format: honoured({ type: "json_schema", name: "a", schema }),
-  verbosity: refused("high", "medium"),
+  verbosity: harmless("high"),
 } satisfies RowsOf<OpenAI.Responses.ResponseTextConfig>;
 
 const ofTool = {

@@ -153,8 +153,8 @@ const oneReply = {
   stop: honoured("d", fixed),
   response_format: honoured({ type: "json_schema", json_schema: { name: "a", schema } }, long),
   reasoning_effort: honoured("high"),
-  verbosity: refused("low", "medium"),
-  store: refused(true, false),
+  verbosity: harmless("low"),
+  store: harmless(true),
 };
 
 const inChat: Readonly<Record<string, Row>> = {
@@ -189,8 +189,8 @@ export const serversTables: readonly Table[] = [
       response_format: honoured({ type: "json_schema", json_schema: { name: "a", schema } }, long),
       thinking_token_budget: refused(5, -1),
       add_special_tokens: refused(false, true),
-      verbosity: refused("low", "medium"),
-      store: refused(true, false),
+      verbosity: harmless("low"),
+      store: harmless(true),
     },
   },
   {
