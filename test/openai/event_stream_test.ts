@@ -59,7 +59,7 @@ test("a quiet stream is kept alive by comments", async () => {
   let text = "";
   for await (const piece of body!.pipeThrough(new TextDecoderStream())) {
     text += piece;
-    if (text === ": keep-alive\n\n".repeat(3)) goOn();
+    if (text.startsWith(": keep-alive\n\n".repeat(3))) goOn();
   }
   assert.match(text, /^(: keep-alive\n\n){3,}data: 1\n\ndata: \[DONE\]\n\n$/);
 });

@@ -3,6 +3,8 @@
  * @module
  */
 import { rmSync } from "node:fs";
+import { basename, dirname } from "node:path";
+import { removeAbandoned } from "../../unfinished.ts";
 import type { ModelCache } from "./cache.ts";
 import { asidePath, tryLock } from "./lock.ts";
 import { removePartial } from "./partial.ts";
@@ -17,6 +19,7 @@ export function removeLeftovers(cache: ModelCache): void {
       try {
         if (cache.hasBlob(name)) removePartial(cache.partial(name));
         rmSync(asidePath(lock), { force: true });
+        removeAbandoned(dirname(lock), (name) => name === basename(lock));
       } finally {
         release();
       }

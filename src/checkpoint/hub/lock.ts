@@ -7,6 +7,7 @@
  * @module
  */
 import {
+  existsSync,
   linkSync,
   mkdirSync,
   readFileSync,
@@ -19,6 +20,7 @@ import {
 import { dirname } from "node:path";
 import process from "node:process";
 import { isAlive, machineName } from "../../runtime.ts";
+import { unfinishedPath } from "../../unfinished.ts";
 import { attempt } from "../write_safetensors.ts";
 import { sleep } from "./retry.ts";
 
@@ -71,16 +73,39 @@ export function asidePath(path: string): string {
   return `${path}.stale`;
 }
 
+/** Makes the lock appear with its holder in it: one that a kill left without would count for `staleMs`. */
 function take(path: string, holder: Holder): boolean {
+  if (existsSync(path)) return false;
+  const made = unfinishedPath(path), text = JSON.stringify(holder);
   return attempt(path, () => {
     try {
-      writeFileSync(path, JSON.stringify(holder), { flag: "wx" });
-      return true;
-    } catch (error) {
-      if ((error as { code: string }).code === "EEXIST") return false;
-      throw error;
+      writeFileSync(made, text);
+      return linkNew(made, path) || writeNew(path, text);
+    } finally {
+      rmSync(made, { force: true });
     }
   });
+}
+
+/** @returns whether it was done, which some disks cannot, or something is there */
+function linkNew(made: string, path: string): boolean {
+  try {
+    linkSync(made, path);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** @returns whether nothing was there */
+function writeNew(path: string, text: string): boolean {
+  try {
+    writeFileSync(path, text, { flag: "wx" });
+    return true;
+  } catch (error) {
+    if ((error as { code: string }).code === "EEXIST") return false;
+    throw error;
+  }
 }
 
 function hold(path: string, holder: Holder): () => void {

@@ -6,7 +6,7 @@ import { test } from "node:test";
 import { ModelCache } from "../../../src/checkpoint/hub/cache.ts";
 import { removeDamaged } from "../../../src/checkpoint/hub/damaged.ts";
 import { tryLock } from "../../../src/checkpoint/hub/lock.ts";
-import { deadProcess } from "../../abandoned.ts";
+import { abandonedPath, deadProcess } from "../../abandoned.ts";
 import { blobName, commit, type Hub, modelId, tinyFiles, withHub } from "./hub_server.ts";
 import { assertWhole, pullTiny, repo } from "./pulled.ts";
 
@@ -32,6 +32,7 @@ test("whatever a pull left that was killed is gone after the next one", async ()
       { [`${partial}.json`]: "{}", [lock]: held }, // between the content's appearing and the state's going
       { [lock]: held },
       { [`${lock}.stale`]: held },
+      { [abandonedPath(lock)]: "" }, // before the lock appeared
       { [partial]: "xyz", [lock]: held }, // a copy, where a disk has no links
       { [partial]: "xyz", [`${partial}.json`]: "{}", [`${partial}.json.new`]: "{", [`${lock}.stale`]: "" },
     ];
