@@ -46,6 +46,7 @@ function assertWhole(hub: Hub, folder: string): void {
     readdirSync(join(repo(hub), "blobs")).every((name) => /^[0-9a-f]+$/.test(name)),
     "nothing in part",
   );
+  assert.deepEqual(readdirSync(join(hub.cache, "hub", ".locks", "models--deep-see--tiny")), []);
 }
 
 test("pull prints the folder, tells how far it is, and sends the token of the environment or the file", async () => {
