@@ -5,6 +5,7 @@
 // head a chunk, after the spans are merged in ascending order). Spans begin at fixed positions, so that
 // one long sequence also occupies all threads and yet gives the same bits on any number of them.
 #include "absorbed_int8.h"
+#include "eight_rows.h"
 
 enum { SHORT_SPAN = 4, LONG_SPAN = 8, SHORT_SPANS = 16 };  // in blocks; the first 4096 positions are in short spans
 enum { UP_ROWS = 8 };  // rows of kv_up that stay in the first-level cache while all tokens use them
@@ -67,6 +68,13 @@ static void absorb_head(void *context, int32_t head, int32_t thread) {
   }
   for (int32_t first = 0; first < a->nope; first += UP_ROWS) {
     const int n = least(UP_ROWS, a->nope - first);
+#ifdef __AVX2__
+    const eight_products *direct = w->n_tokens == 1 ? as_eight_rows(a->kv_up, first_row + first, n) : NULL;
+    if (direct) {
+      direct->add(latent_of(w, 0, head), a->kv_up, first_row + first, query_of(a, w->tokens->row, w->first_head + head) + first);
+      continue;
+    }
+#endif
     widen_rows(rows, (size_t)padded_rank, a->kv_up, first_row + first, n);
     for (int32_t token = 0; token < w->n_tokens; token++) {
       const float *query = query_of(a, w->tokens[token].row, w->first_head + head) + first;
@@ -166,6 +174,13 @@ static void values_of_head(void *context, int32_t head, int32_t thread) {
     merge_spans(w, w->tokens + token, head, latent_of(w, token, head));
   for (int32_t first = 0; first < a->v; first += UP_ROWS) {
     const int n = least(UP_ROWS, a->v - first);
+#ifdef __AVX2__
+    const eight_products *direct = w->n_tokens == 1 ? as_eight_rows(a->kv_up, first_row + first, n) : NULL;
+    if (direct) {
+      direct->multiply(out_of(a, w->tokens->row, w->first_head + head) + first, a->kv_up, first_row + first, latent_of(w, 0, head));
+      continue;
+    }
+#endif
     widen_rows(rows, (size_t)padded_rank, a->kv_up, first_row + first, n);
     for (int32_t token = 0; token < w->n_tokens; token++) {
       float *out = out_of(a, w->tokens[token].row, w->first_head + head) + first;

@@ -59,16 +59,6 @@ INLINE void multiply_tiles(tile_fn fn, float *out, size_t out_stride, const acti
 
 INLINE int block_width(int32_t width, int32_t k) { return width - k < K_BLOCK ? width - k : K_BLOCK; }
 
-INLINE weight_rows rows_at(const weight *w, int32_t row, int32_t k) {
-  const size_t bytes = (size_t)format_bytes(w->format), scales = (size_t)(w->width + FP8_BLOCK - 1) / FP8_BLOCK;
-  return (weight_rows){
-      .data = w->data + ((size_t)row * (size_t)w->width + (size_t)k) * bytes,
-      .stride = (size_t)w->width * bytes,
-      .bytes_left = (size_t)(w->width - k) * bytes,
-      .scale = w->format == FP8 ? w->scale + ((size_t)(row / FP8_BLOCK) * scales + (size_t)(k / FP8_BLOCK)) * sizeof(float) : NULL,
-  };
-}
-
 // Few activation rows: the weights flow by once, in the order of the file.
 static void stream(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count) {
   // With one activation row, several weight rows at once (a strip) gain where the chain of sums of one is what a core

@@ -102,9 +102,9 @@ INLINE f32x16 load16_f16(const void *from) {
   return (f32x16){_mm256_cvtph_ps(_mm_loadu_si128((const void *)half)), _mm256_cvtph_ps(_mm_loadu_si128((const void *)(half + 8)))};
 }
 INLINE f32x16 load16_i8(const void *from) {
-  const __m128i bytes = _mm_loadu_si128(from);
-  return (f32x16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(bytes)),
-                  _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_srli_si128(bytes, 8)))};
+  const __m128i *eight = from, *others = (const __m128i *)((const int8_t *)from + 8);
+  return (f32x16){_mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(eight))),
+                  _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(_mm_loadl_epi64(others)))};
 }
 INLINE f32x16 load16_fp8_scaled(const void *from, f32x16 scale256) {
   // The sign-extended byte, shifted by 7, has e4m3's fields where f16's begin and its sign in bits 15 and 14.

@@ -40,6 +40,17 @@ typedef struct {
   const uint8_t *scale;  // FP8: f32 for each FP8_BLOCK of the width
 } weight_rows;
 
+// Rows of a matrix from `row` on, from column k on.
+INLINE weight_rows rows_at(const weight *w, int32_t row, int32_t k) {
+  const size_t bytes = (size_t)format_bytes(w->format), scales = (size_t)(w->width + FP8_BLOCK - 1) / FP8_BLOCK;
+  return (weight_rows){
+      .data = w->data + ((size_t)row * (size_t)w->width + (size_t)k) * bytes,
+      .stride = (size_t)w->width * bytes,
+      .bytes_left = (size_t)(w->width - k) * bytes,
+      .scale = w->format == FP8 ? w->scale + ((size_t)(row / FP8_BLOCK) * scales + (size_t)(k / FP8_BLOCK)) * sizeof(float) : NULL,
+  };
+}
+
 INLINE f32x16 scale_at(const weight_rows *w, int k) {
   float scale;
   memcpy(&scale, w->scale + k / FP8_BLOCK * sizeof scale, sizeof scale);

@@ -5,7 +5,7 @@
 #include "weight_row.h"
 
 #ifdef __AVX2__
-enum { EIGHT_AHEAD = 4096 };  // bytes: the rows after these are read next
+enum { EIGHT = 8, EIGHT_AHEAD = 4096 };  // bytes: the rows after these are read next
 
 // Lanes `first` to first + 7 of line j of a group, as codes; NF4 as levels.
 INLINE __m256i codes_of_eight(int format, const uint8_t *block, int half, int j, int first) {
@@ -45,28 +45,43 @@ INLINE void turn_eight(__m256i *a) {
   }
 }
 
-// 32 inputs of eight packed rows as f32: half of a block, lanes `first` to first + 7, to[i * stride …] up to the width,
-// whose rest is `left`.
-INLINE void widen_half_block(float *to, size_t stride, int format, const uint8_t *block, int half, int first, int32_t left) {
-  // What follows is fetched with the first eight of sixteen rows: the others lie in the same lines.
-  const int lines = (int)(t16_block_bytes(format) / LINE), begin = half == 0 ? 0 : lines / 2, end = half == 0 ? lines / 2 : lines;
-  for (int i = begin; first == 0 && i < end; i++) prefetch(block + EIGHT_AHEAD + i * LINE);
+// 32 inputs of eight packed rows: values that are to be scaled, and for INT4A to be added to.
+typedef struct {
+  int8_t values[EIGHT][GROUP];
+  float scale[EIGHT], min[EIGHT];
+} eight_groups;
 
+// Half of a block, lanes `first` to first + 7.
+INLINE void read_eight_groups(eight_groups *to, int format, const uint8_t *block, int half, int first) {
   __m256i codes[8];
   UNROLL for (int j = 0; j < GROUP_LINES; j++) codes[j] = codes_of_eight(format, block, half, j, first);
   turn_eight(codes);
   const __m256i zero = _mm256_set1_epi8((char)code_zero(format));
   const uint8_t *scales = block + t16_scale_at(format, half, first);
-  float scale[8], min[8] = {0};
-  _mm256_storeu_ps(scale, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales)));
-  if (format == INT4A) _mm256_storeu_ps(min, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(scales + LINE))));
-  int8_t values[8][GROUP];
+  _mm256_storeu_ps(to->scale, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)scales)));
+  if (format == INT4A) _mm256_storeu_ps(to->min, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(scales + LINE))));
   UNROLL for (int i = 0; i < 8; i++)
-    _mm256_storeu_si256((__m256i *)values[i], code_zero(format) == 0 ? codes[i] : _mm256_sub_epi8(codes[i], zero));
+    _mm256_storeu_si256((__m256i *)to->values[i], code_zero(format) == 0 ? codes[i] : _mm256_sub_epi8(codes[i], zero));
+  keep_order();  // they are read as eight bytes at a time, which costs less than to take them from registers
+}
+
+// Inputs k to k + 15 of row i. NF4's are levels already, and zero is taken off.
+INLINE f32x16 weights_of_eight(const eight_groups *from, int format, int i, int k) {
+  const f32x16 min = format == INT4A ? splat16(from->min[i]) : zero16();
+  return values_of_codes(format == INT4A ? INT4A : INT8, from->values[i] + k, splat16(from->scale[i]), min);
+}
+
+// As f32, to[i * stride …] up to the width, whose rest is `left`.
+INLINE void widen_half_block(float *to, size_t stride, int format, const uint8_t *block, int half, int first, int32_t left) {
+  // What follows is fetched with the first eight of sixteen rows: the others lie in the same lines.
+  const int lines = (int)(t16_block_bytes(format) / LINE), begin = half == 0 ? 0 : lines / 2, end = half == 0 ? lines / 2 : lines;
+  for (int i = begin; first == 0 && i < end; i++) prefetch(block + EIGHT_AHEAD + i * LINE);
+
+  eight_groups groups;
+  read_eight_groups(&groups, format, block, half, first);
   for (int i = 0; i < 8; i++) {
     for (int32_t k = 0; k < GROUP && k < left; k += 16) {
-      // NF4's are levels already, and zero is taken off.
-      const f32x16 wide = values_of_codes(format == INT4A ? INT4A : INT8, values[i] + k, splat16(scale[i]), splat16(min[i]));
+      const f32x16 wide = weights_of_eight(&groups, format, i, k);
       store16(to + i * stride + k, left - k < 16 ? blend16(left - k, wide, zero16()) : wide);
     }
   }
