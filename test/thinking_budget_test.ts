@@ -1,10 +1,11 @@
 /** A thought that may have so many tokens: with draws, choices, beams and guesses, and before a form. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type ChatOptions, type LanguageModel, load, RequestError } from "../mod.ts";
+import { writeDialect } from "./dialect_folder.ts";
 
 /** A random network, which never ends a thought by itself: of V3.1, whose prompt opens it, and of R1. */
 const kinds = ["v31", "r1_0528"] as const;
@@ -12,14 +13,8 @@ const models = new Map<string, LanguageModel>();
 const folder = mkdtempSync(join(tmpdir(), "hadal-thoughts-"));
 
 before(async () => {
-  const golden = join(import.meta.dirname!, "golden");
-  const { templates } = JSON.parse(readFileSync(join(golden, "tokenizer/dialects.json"), "utf8"));
   for (const kind of kinds) {
-    const own = join(folder, kind), config = join(own, "tokenizer_config.json");
-    cpSync(join(golden, "v2lite"), own, { recursive: true });
-    const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates[kind] };
-    writeFileSync(config, JSON.stringify(written));
-    models.set(kind, await load(own));
+    models.set(kind, await load(writeDialect(folder, kind)));
   }
 });
 after(async () => {

@@ -1,10 +1,11 @@
 /** Fields of the Anthropic API that change the prompt or the reply: honoured, or refused by name. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type Handler, type LanguageModel, load, openaiHandler } from "../../mod.ts";
+import { writeDialect } from "../dialect_folder.ts";
 
 /** A template that thinks or not, as it is told; and one that always thinks. */
 const kinds = ["v31", "r1_0528"] as const;
@@ -13,14 +14,8 @@ const models = new Map<Kind, { readonly model: LanguageModel; readonly handler: 
 const folder = mkdtempSync(join(tmpdir(), "hadal-anthropic-"));
 
 before(async () => {
-  const golden = join(import.meta.dirname!, "../golden");
-  const { templates } = JSON.parse(readFileSync(join(golden, "tokenizer/dialects.json"), "utf8"));
   for (const kind of kinds) {
-    const own = join(folder, kind), config = join(own, "tokenizer_config.json");
-    cpSync(join(golden, "v2lite"), own, { recursive: true });
-    const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates[kind] };
-    writeFileSync(config, JSON.stringify(written));
-    const model = await load(own, { backend: "reference" });
+    const model = await load(writeDialect(folder, kind), { backend: "reference" });
     models.set(kind, { model, handler: openaiHandler(model) });
   }
 });
