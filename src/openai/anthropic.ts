@@ -15,6 +15,7 @@ import {
 import type { CallMemory } from "./call_memory.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
+import { joined } from "./joined_parts.ts";
 
 /** How many tokens a chat's prompt has. */
 export function countTokens(
@@ -113,7 +114,7 @@ async function* eventsOf(
     }
     if (part.text !== "") yield { type: "content_block_delta", index, delta: deltaOf(part) };
   }
-  for await (const parts of batches) yield parts.flatMap((part) => [...eventsOfPart(part)]);
+  for await (const parts of batches) yield joined(parts).flatMap((part) => [...eventsOfPart(part)]);
   if (open !== null) yield [{ type: "content_block_stop", index }];
   const whole = await written;
   yield [

@@ -8,6 +8,7 @@ import type { Client } from "./access.ts";
 import { chunkTexts } from "./chunk_text.ts";
 import { eventStream } from "./event_stream.ts";
 import { type Frame, usageOf } from "./frame.ts";
+import { joined } from "./joined_parts.ts";
 import { chatOptions, type ChatRequest, messagesOf } from "./requests.ts";
 import { promptLogprobs } from "./text_logprobs.ts";
 import { logprobsOutside, tokenLogprobs } from "./token_logprobs.ts";
@@ -86,7 +87,7 @@ async function* chunksOf(
     begun.add(choice);
     return [role(choice), next];
   };
-  for await (const parts of reply.batches()) yield parts.flatMap(chunksOfPart);
+  for await (const parts of reply.batches()) yield joined(parts).flatMap(chunksOfPart);
   const whole = await reply;
   yield whole.choices.flatMap((choice, index) => {
     const last = JSON.stringify(chunk(index, {}, undefined, finishOf(choice)));

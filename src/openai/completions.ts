@@ -9,6 +9,7 @@ import type { Client } from "./access.ts";
 import { chunkTexts } from "./chunk_text.ts";
 import { eventStream } from "./event_stream.ts";
 import { type Frame, usageOf } from "./frame.ts";
+import { joined } from "./joined_parts.ts";
 import { choicesOf } from "./generation_fields.ts";
 import { completionOptions, type CompletionRequest, promptsOf } from "./requests.ts";
 import {
@@ -105,7 +106,7 @@ async function* chunksOf(
     return logprobs === null ? plain(index, text) : JSON.stringify(chunk(index, text, logprobs, null));
   };
   for await (const { item: parts, from } of merge(replies.map((reply) => reply.batches()))) {
-    yield parts.map((part) => chunkOf(part, from));
+    yield joined(parts).map((part) => chunkOf(part, from));
   }
   const wholes = await Promise.all(replies);
   yield wholes.flatMap(({ choices, promptLogprobs: ofPrompt = [] }, prompt) =>

@@ -7,6 +7,7 @@ import type { LanguageModel } from "../language_model.ts";
 import type { Client } from "./access.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
+import { joined } from "./joined_parts.ts";
 import { messagesOf, sealed } from "./responses_items.ts";
 import { responseOptions, type ResponsesRequest, wantsLogprobs, wantsSealed } from "./responses_request.ts";
 import { logprobsOutside, tokenLogprobs } from "./token_logprobs.ts";
@@ -189,7 +190,7 @@ async function* eventsOf(reply: ChatReply, frame: Frame, seals: boolean): AsyncG
     const at = { item_id: item.id, output_index: items.length - 1 };
     yield { type: deltas[item.type], ...at, ...contentOf(item, logprobs), delta: part.text };
   }
-  for await (const parts of batches) yield parts.flatMap((part) => [...eventsOfPart(part)]);
+  for await (const parts of batches) yield joined(parts).flatMap((part) => [...eventsOfPart(part)]);
   const last = items.at(-1);
   if (last !== undefined) yield [...endItem(last, items.length - 1)];
   if (last === undefined || last.type === "reasoning") {

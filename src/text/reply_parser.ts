@@ -70,6 +70,11 @@ export class ReplyParser {
   /** Takes from the held text what the state allows. @returns whether the state has changed */
   #advance(parts: Part[]): boolean {
     const held = this.#held;
+    if (this.#state === "answer") {
+      parts.push(...piece("text", held));
+      this.#held = "";
+      return false;
+    }
     const begun = held.trimStart();
     switch (this.#state) {
       case "start": {
@@ -89,10 +94,6 @@ export class ReplyParser {
       case "thought end":
         this.#held = begun;
         return begun !== "" && this.#enter("answer", begun);
-      case "answer":
-        parts.push(...piece("text", held));
-        this.#held = "";
-        return false;
     }
   }
 

@@ -62,6 +62,7 @@ export class StopStrings {
   /** After the end was found, every text is dropped. */
   push(text: string): StopResult {
     if (this.#stopped !== null) return { text: "", stopped: true };
+    if (this.#edges.size === 0) return { text, stopped: false };
     const all = this.#held + text;
     for (let i = this.#held.length; i < all.length; i++) {
       this.#state = this.#step(this.#state, all.charCodeAt(i));
