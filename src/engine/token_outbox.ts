@@ -7,9 +7,9 @@ import type { NumberedToken, ToldTokens } from "./protocol.ts";
 
 /**
  * How long tokens wait: so long for each sequence that has some, which keeps the cost near 3 % of a processor; and
- * no longer in all, which is thirty times a second.
+ * no longer in all, which is 25 times a second.
  */
-const waitMs = { each: 4, most: 32 };
+const waitMs = { each: 5, most: 40 };
 
 export class TokenOutbox {
   #tokens: Map<number, ToldTokens> = new Map();

@@ -24,7 +24,7 @@ test("a sequence's first token is due at once, whoever else waits", () => {
 });
 
 test("tokens wait the longer the more sequences there are to tell, up to a bound", () => {
-  for (const [nSequences, ms] of [[1, 4], [3, 12], [8, 32], [100, 32]]) {
+  for (const [nSequences, ms] of [[1, 5], [3, 15], [8, 40], [100, 40]]) {
     const ids = Array.from({ length: nSequences }, (_, id) => id);
     const outbox = outboxOf(...ids);
     outbox.add(ids.map((id) => ({ id, event: bare(id) })));
