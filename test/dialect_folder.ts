@@ -8,14 +8,15 @@ import { join } from "node:path";
 const golden = join(import.meta.dirname!, "golden");
 
 /**
- * Writes a copy of the small V2-Lite network with a dialect's template.
+ * Writes a copy of a network with a dialect's template.
  * @param kind as test/golden/tokenizer/dialects.json calls the dialect
- * @returns its folder, in `place`
+ * @param network its folder: the small V2-Lite by default
+ * @returns the copy's folder, in `place`
  */
-export function writeDialect(place: string, kind: string): string {
+export function writeDialect(place: string, kind: string, network = join(golden, "v2lite")): string {
   const { templates } = JSON.parse(readFileSync(join(golden, "tokenizer/dialects.json"), "utf8"));
   const own = join(place, kind), config = join(own, "tokenizer_config.json");
-  cpSync(join(golden, "v2lite"), own, { recursive: true });
+  cpSync(network, own, { recursive: true });
   const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates[kind] };
   writeFileSync(config, JSON.stringify(written));
   return own;

@@ -1,23 +1,19 @@
 /** Strict tools of a model that thinks: minnow's network with the templates of V3.1 and R1. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { type LanguageModel, load } from "../mod.ts";
+import { writeDialect } from "./dialect_folder.ts";
 
 const models = new Map<string, LanguageModel>();
 const folder = mkdtempSync(join(tmpdir(), "hadal-strict-"));
 
 before(async () => {
-  const own = import.meta.dirname!;
-  const { templates } = JSON.parse(readFileSync(join(own, "golden/tokenizer/dialects.json"), "utf8"));
+  const minnow = join(import.meta.dirname!, "../examples/minnow");
   for (const kind of ["v31", "r1_0528"]) {
-    const copy = join(folder, kind), config = join(copy, "tokenizer_config.json");
-    cpSync(join(own, "../examples/minnow"), copy, { recursive: true });
-    const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates[kind] };
-    writeFileSync(config, JSON.stringify(written));
-    models.set(kind, await load(copy, { contextLength: 512 }));
+    models.set(kind, await load(writeDialect(folder, kind, minnow), { contextLength: 512 }));
   }
 });
 after(async () => {

@@ -1,12 +1,13 @@
 /** The responses and embeddings of the official client against a handler. */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import OpenAI from "openai";
 import { type LanguageModel, load, openaiHandler } from "../../mod.ts";
 import { responseEvent } from "../../src/openai/answers_responses.ts";
+import { writeDialect } from "../dialect_folder.ts";
 
 let model: LanguageModel;
 let client: OpenAI;
@@ -102,14 +103,8 @@ test("instructions and a conversation become one chat", async () => {
 
 test("the calls of one reply come back as one message, as the model wrote them", async () => {
   const folder = mkdtempSync(join(tmpdir(), "hadal-responses-"));
-  const golden = join(import.meta.dirname!, "../golden");
-  cpSync(join(golden, "v2lite"), folder, { recursive: true });
-  const config = join(folder, "tokenizer_config.json");
-  const { templates } = JSON.parse(readFileSync(join(golden, "tokenizer/dialects.json"), "utf8"));
-  const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates.v31 };
-  writeFileSync(config, JSON.stringify(written));
   try {
-    await using other = await load(folder, { backend: "reference" });
+    await using other = await load(writeDialect(folder, "v31"), { backend: "reference" });
     const handler = openaiHandler(other);
     const user = { role: "user" as const, content: "Look." };
     const calls = ["a", "b"].map((id) => ({ id, name: "look", arguments: `{"at": "${id}"}` }));

@@ -3,12 +3,13 @@
  * refused is refused by its name, and the rest changes nothing; streamed and not.
  */
 import assert from "node:assert/strict";
-import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
 import { socketSession } from "../../../src/openai/ws_session.ts";
 import { type Handler, type LanguageModel, load, openaiHandler } from "../../../mod.ts";
+import { writeDialect } from "../../dialect_folder.ts";
 import { chatTables } from "./chat_table.ts";
 import { completionTables } from "./completion_table.ts";
 import { includable, places } from "./kinds.ts";
@@ -25,12 +26,7 @@ const folder = mkdtempSync(join(tmpdir(), "hadal-fields-"));
 const tests = join(import.meta.dirname!, "../..");
 
 before(async () => {
-  const { templates } = JSON.parse(readFileSync(join(tests, "golden/tokenizer/dialects.json"), "utf8"));
-  cpSync(join(tests, "golden/v2lite"), folder, { recursive: true });
-  const config = join(folder, "tokenizer_config.json");
-  const written = { ...JSON.parse(readFileSync(config, "utf8")), chat_template: templates.v31 };
-  writeFileSync(config, JSON.stringify(written));
-  model = await load(folder);
+  model = await load(writeDialect(folder, "v31"));
   handler = openaiHandler(model);
 });
 after(async () => {
