@@ -16,7 +16,7 @@ import { type ChatOptions, chatPlan, type GenerateOptions, requestOptions } from
 import type { GrammarSource, GrammarSpec, ThoughtLimit } from "./grammar/spec.ts";
 import { checkMessages, type Message } from "./messages.ts";
 import { type ModelText, textFor } from "./model_text.ts";
-import { type Prompt, Prompts } from "./prompts.ts";
+import { type Prompt, Prompts, underForm } from "./prompts.ts";
 import { replyGrammar, thoughtLimit } from "./reply_grammar.ts";
 import { joinSegments } from "./text/segments.ts";
 import type { Tokenizer } from "./text/tokenizer.ts";
@@ -228,8 +228,9 @@ export class LanguageModel implements AsyncDisposable {
     return new ChatReply(async (emit, signal) => {
       checkOptions(options);
       checkSignal(given);
-      const prompt = render();
-      const { bestOf, stop, tenant, source } = requestOptions(prompt.options);
+      const rendered = render();
+      const { bestOf, stop, tenant, source } = requestOptions(rendered.options);
+      const prompt = source === null ? rendered : underForm(rendered);
       const { engine, text, defaults } = this.#parts;
       const sampling = {
         ...resolveSampling(this.#bounded(prompt.options), { ...this.info, defaults }),

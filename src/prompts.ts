@@ -11,8 +11,8 @@ import { checkMessages, type Message } from "./messages.ts";
 import { type ModelText, textFor } from "./model_text.ts";
 import type { ToolsForm } from "./reply_grammar.ts";
 import { templateVariables } from "./template_variables.ts";
-import { type ChatTemplate, startsInThinking } from "./text/chat_template.ts";
-import { encodeSegments, joinSegments } from "./text/segments.ts";
+import { type ChatTemplate, closesThought, startsInThinking } from "./text/chat_template.ts";
+import { encodeSegments, joinSegments, type Segment } from "./text/segments.ts";
 import { callOpening } from "./text/tool_syntax.ts";
 
 /** A prompt as the network reads it, and how the reply to it begins. */
@@ -22,6 +22,8 @@ export interface Prompt {
     readonly thinking: boolean;
     readonly startsInThinking: boolean;
     readonly continuesThought?: boolean;
+    /** Thinking is off: a reply that has a form begins with it. */
+    readonly isThoughtOff?: boolean;
     /** It begins with a thought, which the template leaves out of later turns. */
     readonly isForgotten?: boolean;
     /** Tokens of its thought, at most; null for as many as it takes. */
@@ -56,6 +58,7 @@ export class Prompts {
       thinking: template.thinks && opening === "" && (isInThought || !plan.continues),
       startsInThinking: isInThought,
       continuesThought: plan.continues && isInThought,
+      isThoughtOff: isThoughtOff(template, segments, plan),
       isForgotten: isInThought && template.forgetsThoughts,
       thoughtTokens: plan.thoughtTokens,
       tools: syntax && { syntax, opening, tools: plan.tools, forced: plan.forced, oneCall: plan.oneCall },
@@ -156,6 +159,21 @@ export class Prompts {
   #checkLength(leastTokens: number, task: Task["kind"], contexts: number): void {
     checkLength(leastTokens, task, contexts * this.#contextLength, true);
   }
+}
+
+/** The same prompt, for a reply that has a form: all of it is the answer where thinking is off. */
+export function underForm(prompt: Prompt): Prompt {
+  return prompt.reply.isThoughtOff ? { ...prompt, reply: { ...prompt.reply, thinking: false } } : prompt;
+}
+
+/** The caller has turned thinking off, or the template does so where nobody says otherwise. */
+function isThoughtOff(template: ChatTemplate, segments: readonly Segment[], plan: ChatPlan): boolean {
+  if (plan.thinking !== null) return !plan.thinking;
+  if (closesThought(segments)) return true;
+  if (startsInThinking(segments) || template.thinkingSwitches().length === 0) return false;
+  // After what a tool gave, templates say nothing of thoughts: after a question they do.
+  const variables = templateVariables(template, plan);
+  return closesThought(template.render([{ role: "user", content: "" }], { variables }));
 }
 
 /** The last message has begun a thought, and no answer. */

@@ -18,7 +18,7 @@ export function templateVariables(
     const problem = `the model's chat template has no variable ${JSON.stringify(unknown.slice(0, 100))}`;
     throw new RequestError(`Cannot use chat_template_kwargs: ${problem}`, { param: "chat_template_kwargs" });
   }
-  const switches = thinking === null ? [] : template.variablesAmong(["thinking", "enable_thinking"]);
+  const switches = thinking === null ? [] : template.thinkingSwitches();
   // Where there is no choice the wish may still hold: R1 always thinks, and V3 never does.
   const hasChoice = switches.length > 0 || template.variablesAmong(["reasoning_effort"]).length > 0;
   if (thinking !== null && !hasChoice && thinking !== template.thinks) {

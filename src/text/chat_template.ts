@@ -83,7 +83,7 @@ export class ChatTemplate {
   }
 
   /** What the template calls the choice between thinking and not. */
-  #switches(): string[] {
+  thinkingSwitches(): string[] {
     return this.variablesAmong(["thinking", "enable_thinking"]);
   }
 
@@ -126,7 +126,7 @@ export class ChatTemplate {
       if (segments !== null) return segments;
       throw badMessages("the template leaves out the last message, which therefore cannot be continued");
     }
-    const switches = Object.fromEntries(this.#switches().map((name) => [name, true]));
+    const switches = Object.fromEntries(this.thinkingSwitches().map((name) => [name, true]));
     const variables = { ...options.variables, ...switches };
     const prompt = this.#render(messages.slice(0, -1), { ...options, variables, addGenerationPrompt: true });
     const line = this.#thoughtHasLines ? "\n" : "";
@@ -195,6 +195,12 @@ function withToolsPlace(messages: readonly ChatMessage[]): ChatMessage[] {
 export function startsInThinking(segments: readonly Segment[]): boolean {
   const last = segments.at(-1);
   return last !== undefined && last.special && last.text.trimEnd().endsWith("<think>");
+}
+
+/** The prompt has closed a thought that is none, so that the reply begins with its answer. */
+export function closesThought(segments: readonly Segment[]): boolean {
+  const last = segments.at(-1);
+  return last !== undefined && last.special && last.text.trimEnd().endsWith("</think>");
 }
 
 function badMessages(problem: string): RequestError {
