@@ -48,6 +48,7 @@ export const anthropicError = z.object({
 const delta = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text_delta"), text: z.string() }),
   z.object({ type: z.literal("thinking_delta"), thinking: z.string() }),
+  z.object({ type: z.literal("signature_delta"), signature: z.string() }),
   z.object({ type: z.literal("input_json_delta"), partial_json: z.string() }),
 ]);
 

@@ -16,6 +16,7 @@ import type { CallMemory } from "./call_memory.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
 import { joined } from "./joined_parts.ts";
+import { sealed } from "./sealed_thought.ts";
 
 /** How many tokens a chat's prompt has. */
 export function countTokens(
@@ -46,6 +47,8 @@ export async function anthropicMessage(
     return whole;
   });
   written.catch(() => {}); // told by the reply itself
+  // The thought is then in the signature alone, with which it comes back.
+  const isOmitted = body.thinking?.display === "omitted";
   const frame = {
     id: `msg_${crypto.randomUUID().replaceAll("-", "")}`,
     type: "message",
@@ -55,13 +58,14 @@ export async function anthropicMessage(
   if (body.stream) {
     const nPrompt = model.renderChat(chat, options).tokens.length;
     const form = typedEvents((thrown) => anthropicError(thrown));
-    return eventStream(eventsOf(reply, written, frame, nPrompt), () => reply.cancel(), { form });
+    const events = eventsOf(reply, written, frame, { nPrompt, isOmitted });
+    return eventStream(events, () => reply.cancel(), { form });
   }
   const whole = await written;
   return Response.json({
     ...frame,
     content: [
-      ...(whole.reasoning === "" ? [] : [{ type: "thinking", thinking: whole.reasoning, signature: "" }]),
+      ...(whole.reasoning === "" ? [] : [thinkingBlock(whole.reasoning, isOmitted)]),
       ...(whole.text === "" && whole.toolCalls.length > 0 ? [] : [{ type: "text", text: whole.text }]),
       ...whole.toolCalls.map(({ id, function: { name, arguments: json } }) => (
         { type: "tool_use", id, name, input: inputOf(json) }
@@ -70,6 +74,11 @@ export async function anthropicMessage(
     ...endOf(whole),
     usage: usageOf(whole.usage),
   });
+}
+
+function thinkingBlock(thought: string, isOmitted: boolean): object {
+  const [thinking, signature] = isOmitted ? ["", sealed(thought)] : [thought, ""];
+  return { type: "thinking", thinking, signature };
 }
 
 /** An error in this API's words, under the status that the other one gives it. */
@@ -97,25 +106,35 @@ async function* eventsOf(
   reply: ChatReply,
   written: Promise<WholeReply>,
   frame: object,
-  nPrompt: number,
+  { nPrompt, isOmitted }: { readonly nPrompt: number; readonly isOmitted: boolean },
 ): AsyncGenerator<object[]> {
   const usage = usageOf({ promptTokens: nPrompt, cachedTokens: 0, completionTokens: 0 });
   const message = { ...frame, content: [], stop_reason: null, stop_sequence: null, usage };
   const batches = await begun(reply.batches());
   yield [{ type: "message_start", message }];
-  let index = -1, open: string | null = null;
+  let index = -1, open: string | null = null, omitted = "";
+  function* closing(): Generator<object> {
+    if (open === null) return;
+    const signature = omitted === "" ? null : sealed(omitted);
+    if (signature !== null) {
+      yield { type: "content_block_delta", index, delta: { type: "signature_delta", signature } };
+    }
+    omitted = "";
+    yield { type: "content_block_stop", index };
+  }
   function* eventsOfPart(part: ReplyPart): Generator<object> {
     const block = part.type + (part.call?.index ?? "");
     if (part.text === "" && (block === open || (open !== null && part.call === undefined))) return;
     if (block !== open) {
-      if (open !== null) yield { type: "content_block_stop", index };
+      yield* closing();
       open = block;
       yield { type: "content_block_start", index: ++index, content_block: emptyBlock(part) };
     }
-    if (part.text !== "") yield { type: "content_block_delta", index, delta: deltaOf(part) };
+    if (isOmitted && part.type === "reasoning") omitted += part.text;
+    else if (part.text !== "") yield { type: "content_block_delta", index, delta: deltaOf(part) };
   }
   for await (const parts of batches) yield joined(parts).flatMap((part) => [...eventsOfPart(part)]);
-  if (open !== null) yield [{ type: "content_block_stop", index }];
+  yield [...closing()];
   const whole = await written;
   yield [
     { type: "message_delta", delta: endOf(whole), usage: usageOf(whole.usage) },

@@ -11,6 +11,7 @@ import type { CallMemory } from "./call_memory.ts";
 import { harmless, noItems, notYet, optional, sampled } from "./field_types.ts";
 import { generationOptions, oneReplyFields } from "./generation_fields.ts";
 import { harmlessToAnthropic } from "./harmless_fields.ts";
+import { unsealed } from "./sealed_thought.ts";
 import { templateFields, templateOptions, thoughtTokens } from "./template_fields.ts";
 
 const cached = { cache_control: harmless }; // prompts that begin alike are found without it
@@ -23,7 +24,11 @@ const textBlock = z.object({
   ...cached,
 });
 /** What an earlier reply thought comes back in its own block; templates decide whether to show it. */
-const thinkingBlock = z.object({ type: z.literal("thinking"), thinking: z.string(), signature: harmless });
+const thinkingBlock = z.object({
+  type: z.literal("thinking"),
+  thinking: z.string(),
+  signature: optional(z.string()),
+});
 const toolUse = z.object({
   type: z.literal("tool_use"),
   id: z.string(),
@@ -89,7 +94,7 @@ const prompt = {
   thinking: optional(z.object({
     type: z.literal(["enabled", "disabled", "adaptive"], "enabled, disabled or adaptive is needed"),
     budget_tokens: thoughtTokens,
-    display: notYet("summarized"), // "omitted" would leave it out
+    display: optional(z.literal(["summarized", "omitted"])), // the thought itself is told, or sealed
     block_binding: optional(z.strictObject({}, "it is not supported yet")),
   })),
   output_config: optional(z.object({
@@ -139,7 +144,7 @@ export function messagesOf(
   const others = messages.flatMap(({ role, content }): Message[] => {
     if (typeof content === "string") return [{ role, content }];
     const texts = content.flatMap((block) => block.type === "text" ? [block.text] : []);
-    const thoughts = content.flatMap((block) => block.type === "thinking" ? [block.thinking] : []);
+    const thoughts = content.flatMap((block) => block.type === "thinking" ? [thoughtOf(block)] : []);
     const results = content.flatMap((block): Message[] => {
       if (block.type !== "tool_result") return [];
       return [{ role: "tool", content: resultOf(block), toolCallId: block.tool_use_id }];
@@ -158,6 +163,11 @@ export function messagesOf(
     return results.length > 0 && texts.length === 0 ? results : [...results, said];
   });
   return first === undefined ? others : [{ role: "system", content: first }, ...others];
+}
+
+/** One that was left out of a reply comes back in its signature; that of another server says nothing here. */
+function thoughtOf({ thinking, signature = "" }: z.output<typeof thinkingBlock>): string {
+  return thinking || (unsealed(signature) ?? "");
 }
 
 /** What a tool gave; that it failed is told in words, since templates have no other place for it. */

@@ -8,8 +8,9 @@ import type { Client } from "./access.ts";
 import { apiError } from "./errors.ts";
 import { begun, eventStream, typedEvents } from "./event_stream.ts";
 import { joined } from "./joined_parts.ts";
-import { messagesOf, sealed } from "./responses_items.ts";
+import { messagesOf } from "./responses_items.ts";
 import { responseOptions, type ResponsesRequest, wantsLogprobs, wantsSealed } from "./responses_request.ts";
+import { sealed } from "./sealed_thought.ts";
 import { logprobsOutside, tokenLogprobs } from "./token_logprobs.ts";
 
 /** Answers a checked request. The client may go away, which ends the reply. */

@@ -7,6 +7,7 @@ import { RequestError } from "../errors.ts";
 import type { Message } from "../messages.ts";
 import type { ToolCall } from "../text/chat_message.ts";
 import { harmless, noItems, notYet, optional } from "./field_types.ts";
+import { unsealed } from "./sealed_thought.ts";
 
 const direct = optional(z.object({ type: z.literal("direct", "only the model itself calls tools here") }));
 const labels = { id: harmless, status: harmless };
@@ -118,23 +119,9 @@ const textOf = (content: string | readonly { readonly text: string }[]): string 
 /** A client without our state gives back what it was sent: the thought itself, or the form that is to be kept. */
 function thoughtOf({ content, encrypted_content }: z.output<typeof reasoningItem>, at: number): string {
   if (content !== undefined && content.length > 0) return textOf(content);
-  return encrypted_content === undefined ? "" : unsealed(encrypted_content, at);
-}
-
-const sealBegin = "hadal1.";
-
-/**
- * A thought in the form in which clients keep it and give it back. It is not encrypted: whoever is sent it sees the
- * thought beside it.
- */
-export function sealed(thought: string): string {
-  return sealBegin + Buffer.from(thought, "utf8").toString("base64");
-}
-
-function unsealed(content: string, at: number): string {
-  if (content.startsWith(sealBegin)) {
-    return Buffer.from(content.slice(sealBegin.length), "base64").toString("utf8");
-  }
+  if (encrypted_content === undefined) return "";
+  const thought = unsealed(encrypted_content);
+  if (thought !== null) return thought;
   const param = `input.${at}.encrypted_content`;
   throw new RequestError(`Cannot read ${param}: it is not of this server's`, { param });
 }

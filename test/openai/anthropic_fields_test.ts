@@ -4,7 +4,9 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, test } from "node:test";
+import Anthropic from "@anthropic-ai/sdk";
 import { type Handler, type LanguageModel, load, openaiHandler } from "../../mod.ts";
+import { messageEvent } from "../../src/openai/answers_anthropic.ts";
 import { writeDialect } from "../dialect_folder.ts";
 
 /** A template that thinks or not, as it is told; and one that always thinks. */
@@ -24,7 +26,8 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-const messages = [{ role: "user", content: "Look." }];
+const question = { role: "user" as const, content: "Look." };
+const messages = [question];
 const short = { messages, max_tokens: 3, temperature: 0 };
 
 // deno-lint-ignore no-explicit-any
@@ -83,12 +86,46 @@ test("what is counted is what a message then bills, with tools, thoughts and for
   }
 });
 
+test("a thought that is left out comes in its signature, and back with it", async () => {
+  const thinking = { type: "enabled" as const, budget_tokens: 1024 };
+  const shown = await post("v31", "/v1/messages", { ...short, max_tokens: 9, thinking });
+  const [{ thinking: thought }] = shown.json.content;
+  const asked = { ...short, max_tokens: 9, thinking: { ...thinking, display: "omitted" as const } };
+  const { json } = await post("v31", "/v1/messages", asked);
+  const [omitted] = json.content;
+  assert.equal(omitted.thinking, "");
+  assert.deepEqual(json.usage.output_tokens, shown.json.usage.output_tokens);
+
+  const fetch = (url: string | URL | Request, init?: RequestInit) =>
+    models.get("v31")!.handler(new Request(url, init));
+  const client = new Anthropic({ baseURL: "http://localhost", apiKey: "none", maxRetries: 0, fetch });
+  const deltas: string[] = [];
+  const stream = client.messages.stream({ ...asked, model: "v31", messages: [question] });
+  stream.on("streamEvent", (event) => {
+    messageEvent.parse(event);
+    if (event.type === "content_block_delta") deltas.push(event.delta.type);
+  });
+  const { content: [block] } = await stream.finalMessage();
+  assert.deepEqual(block, omitted);
+  assert.deepEqual(deltas.filter((type) => type !== "text_delta"), ["signature_delta"]);
+
+  // A message that ends with the assistant's is continued, and begins with its thought.
+  const promptOf = async (block: object) => {
+    const talk = [question, { role: "assistant", content: [block, { type: "text", text: "Yes" }] }];
+    return (await post("v31", "/v1/messages/count_tokens", { messages: talk })).json.input_tokens;
+  };
+  const told = await promptOf({ type: "thinking", thinking: thought, signature: "" });
+  assert.equal(await promptOf(omitted), told);
+  const foreign = await promptOf({ type: "thinking", thinking: "", signature: "EqoB" });
+  assert.ok(foreign < told, "a foreign signature says nothing");
+});
+
 test("what cannot be done yet is refused by name, and what leaves out nothing passes", async () => {
   const wrong: readonly (readonly [fields: object, name: string])[] = [
     [{ container: "a" }, "container"],
     [{ mcp_servers: [{ name: "a" }] }, "mcp_servers"],
     [{ context_management: { edits: [{ type: "clear_tool_uses_20250919" }] } }, "context_management.edits.0"],
-    [{ thinking: { type: "enabled", display: "omitted" } }, "thinking.display"],
+    [{ thinking: { type: "enabled", display: "full" } }, "thinking.display"],
     [{ output_config: { effort: "a" } }, "output_config.effort"],
   ];
   for (const [fields, name] of wrong) {

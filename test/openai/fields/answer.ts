@@ -83,6 +83,7 @@ function saidInEvent(event: Json): Piece[] {
       return [[0, "call", event.delta]];
     case "content_block_delta": {
       const { thinking, text, partial_json } = event.delta;
+      if (event.delta.type === "signature_delta") return [];
       if (thinking !== undefined) return [[0, "reasoning", thinking]];
       return text === undefined ? [[0, "call", partial_json]] : [[0, "text", text]];
     }

@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { CallMemory } from "../../../src/openai/call_memory.ts";
 import { countRequest, messagesOf as messagesOfAnthropic } from "../../../src/openai/anthropic_request.ts";
-import { messagesOf, responsesInput, sealed } from "../../../src/openai/responses_items.ts";
+import { messagesOf, responsesInput } from "../../../src/openai/responses_items.ts";
+import { sealed } from "../../../src/openai/sealed_thought.ts";
 
 const itemsOf = (input: unknown) => messagesOf({ input: responsesInput.parse(input) });
 const question = { role: "user", content: "Look." };

@@ -83,7 +83,7 @@ const ofMessage = {
 const ofThinking = {
   type: honoured("disabled"),
   budget_tokens: honoured(1, { max_tokens: 12 }),
-  display: refused("omitted", "summarized"),
+  display: honoured("omitted"),
   block_binding: refused({ on_mismatch: "drop" }, {}),
 } satisfies RowsOf<Anthropic.Beta.Messages.BetaThinkingConfigEnabled>;
 
