@@ -44,7 +44,7 @@ export {
   RequestError,
   UnsupportedError,
 } from "./src/errors.ts";
-export type { ChatOptions, GenerateOptions, ReasoningEffort } from "./src/generate_options.ts";
+export type { AllowedTools, ChatOptions, GenerateOptions, ReasoningEffort } from "./src/generate_options.ts";
 export type { GrammarOptions } from "./src/grammar_options.ts";
 export type { HubOptions } from "./src/hub_settings.ts";
 export {

@@ -28,12 +28,23 @@ export interface GenerateOptions extends SamplingOptions, GrammarOptions {
 export type ReasoningEffort = "none" | "minimal" | "low" | "medium" | "high" | "xhigh" | "max";
 const efforts: readonly ReasoningEffort[] = ["none", "minimal", "low", "medium", "high", "xhigh", "max"];
 
+/** Tools that may be called, of those that the model is told of. */
+export interface AllowedTools {
+  /** Their names, one at least. */
+  readonly allowed: readonly string[];
+  /** "required" makes the reply begin with a call of one of them; "auto" by default. */
+  readonly mode?: "auto" | "required" | null;
+}
+
 /** Options of a chat. */
 export interface ChatOptions extends GenerateOptions {
   /** What the model may call: the reply's `toolCalls` then say what it wants. */
   readonly tools?: readonly Tool[] | null;
-  /** "auto" by default; "required" and a name make the reply begin with a call. */
-  readonly toolChoice?: "none" | "auto" | "required" | { readonly name: string } | null;
+  /**
+   * "auto" by default; "required" and a name make the reply begin with a call. Where only some are `allowed`
+   * the model is told of all, and can call no others.
+   */
+  readonly toolChoice?: "none" | "auto" | "required" | { readonly name: string } | AllowedTools | null;
   /** False ends the reply with its first call. */
   readonly parallelToolCalls?: boolean | null;
   /** Whether the model thinks before it answers, for templates that can say so. */
@@ -53,7 +64,10 @@ export interface ChatOptions extends GenerateOptions {
 
 /** The checked options that only a chat has. */
 export interface ChatPlan {
+  /** What the model is told of. */
   readonly tools: readonly Tool[];
+  /** Those of them that it may call. */
+  readonly callable: readonly Tool[];
   /** The reply begins with a call: of this tool, or of one that the model chooses. */
   readonly forced: { readonly name: string | null } | null;
   readonly oneCall: boolean;
@@ -134,7 +148,8 @@ export function chatPlan(options: ChatOptions): { plan: ChatPlan; options: Gener
     throw new RequestError(`Cannot use reasoning_effort: ${needed}`, { param: "reasoning_effort" });
   }
   const offered = toolChoice === "none" ? [] : checkTools(tools ?? []);
-  const forced = forcedCall(toolChoice ?? "auto", offered);
+  const callable = callableTools(toolChoice, offered);
+  const forced = forcedCall(toolChoice ?? "auto", callable);
   const flags = {
     parallel_tool_calls: parallelToolCalls,
     thinking,
@@ -150,6 +165,7 @@ export function chatPlan(options: ChatOptions): { plan: ChatPlan; options: Gener
   }
   const plan = {
     tools: offered,
+    callable,
     forced,
     oneCall: parallelToolCalls === false || (forced !== null && forced.name !== null),
     thinking: thinking ?? (effort === null ? null : effort !== "none" && effort !== "minimal"),
@@ -179,16 +195,39 @@ function forcedCall(
   choice: NonNullable<ChatOptions["toolChoice"]>,
   tools: readonly Tool[],
 ): ChatPlan["forced"] {
-  if (choice === "auto" || choice === "none") return null;
-  const name = choice === "required" ? null : choice?.name;
+  const mode = isAllowedTools(choice) ? choice.mode ?? "auto" : choice;
+  if (mode === "auto" || choice === "none") return null;
+  const name = mode === "required" ? null : (mode as { name?: unknown } | null)?.name;
   if (name !== null && typeof name !== "string") {
-    const needed = '"none", "auto", "required" or the name of a tool is needed';
+    const needed = '"none", "auto", "required", the name of a tool or allowed ones are needed';
     throw new RequestError(`Cannot use tool_choice: ${needed}`, { param: "tool_choice" });
   }
   const isKnown = name === null ? tools.length > 0 : tools.some((tool) => tool.function.name === name);
   if (isKnown) return { name };
   const problem = name === null ? "there are no tools" : `there is no tool ${JSON.stringify(name)}`;
   throw new RequestError(`Cannot use tool_choice: ${problem}`, { param: "tool_choice" });
+}
+
+function isAllowedTools(choice: ChatOptions["toolChoice"]): choice is AllowedTools {
+  return typeof choice === "object" && choice !== null && "allowed" in choice;
+}
+
+/** @throws {RequestError} a tool that is allowed, and not there */
+function callableTools(choice: ChatOptions["toolChoice"], tools: readonly Tool[]): readonly Tool[] {
+  if (!isAllowedTools(choice)) return tools;
+  const { allowed } = choice as { allowed: unknown };
+  if (!Array.isArray(allowed) || allowed.length === 0) {
+    const needed = "the names of the tools that are allowed are needed, one at least";
+    throw new RequestError(`Cannot use tool_choice: ${needed}`, { param: "tool_choice" });
+  }
+  const names = new Set<unknown>(allowed);
+  const callable = tools.filter((tool) => names.delete(tool.function.name));
+  for (const name of names) {
+    throw new RequestError(`Cannot use tool_choice: there is no tool ${shown(name)}`, {
+      param: "tool_choice",
+    });
+  }
+  return callable;
 }
 
 function checkTools(tools: readonly Tool[]): readonly Tool[] {

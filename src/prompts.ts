@@ -61,7 +61,14 @@ export class Prompts {
       isThoughtOff: isThoughtOff(template, segments, plan),
       isForgotten: isInThought && template.forgetsThoughts,
       thoughtTokens: plan.thoughtTokens,
-      tools: syntax && { syntax, opening, tools: plan.tools, forced: plan.forced, oneCall: plan.oneCall },
+      tools: syntax && {
+        syntax,
+        opening,
+        tools: plan.callable,
+        areSome: plan.callable.length < plan.tools.length,
+        forced: plan.forced,
+        oneCall: plan.oneCall,
+      },
     };
     return { tokens, reply, options: { ...generate, keepTokens }, dropped };
   }

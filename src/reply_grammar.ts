@@ -22,6 +22,8 @@ export interface ReplyForm {
 export interface ToolsForm {
   readonly syntax: ToolSyntax;
   readonly tools: readonly Tool[];
+  /** The prompt tells of others, which may not be called. */
+  readonly areSome?: boolean;
   /** The prompt has begun the first call: of this tool, or of one that the model names. */
   readonly forced: { readonly name: string | null } | null;
   readonly oneCall: boolean;
@@ -29,7 +31,7 @@ export interface ToolsForm {
 
 /**
  * What a reply has to be, or null for anything. Calls that are forced always have their form; others where
- * a tool is strict or the answer has a form, so that one cannot be taken for the other.
+ * a tool is strict, not all may be called, or the answer has a form, so that one cannot be taken for the other.
  * @param source what the answer has to be, or null
  */
 export function replyGrammar(
@@ -42,7 +44,8 @@ export function replyGrammar(
   const { tools } = form;
   if (tools === null) return answer && afterThought(answer, form, spell);
   if (tools.forced !== null) return forcedCalls(tools, tools.forced.name, spell);
-  if (answer === null && !tools.tools.some((tool) => tool.function.strict)) return null;
+  const isFree = !tools.areSome && !tools.tools.some((tool) => tool.function.strict);
+  if (answer === null && isFree) return null;
   const calls = sequence(spell.all(tools.syntax.begin), anyCalls(tools, spell));
   if (answer !== null) return afterThought(choice(answer, calls), form, spell);
   const begin = spell.one(tools.syntax.begin);

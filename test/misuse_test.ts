@@ -59,7 +59,7 @@ test("options that are none are refused in one sentence, and the model goes on",
     const tools = [{ type: "function" as const, function: { name: "look" } }];
     await refuses(
       () => model.chat(question, untyped({ ...few, tools, toolChoice })),
-      /^Cannot use tool_choice: "none", "auto", "required" or the name of a tool is needed$/,
+      /^Cannot use tool_choice: "none", "auto", "required", the name of a tool or allowed ones are needed$/,
       JSON.stringify(toolChoice),
     );
   }

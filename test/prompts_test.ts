@@ -33,7 +33,13 @@ function begun(kind: string, messages: readonly Message[], options: ChatOptions)
   const model = models.get(kind)!;
   const [mark] = model.tokenizer.encode("<think>", { special: true });
   const logitBias = { [mark]: 100 };
-  return model.chat(messages, { temperature: 0, maxTokens: 40, logitBias, thinkingTokenBudget: 1, ...options });
+  return model.chat(messages, {
+    temperature: 0,
+    maxTokens: 40,
+    logitBias,
+    thinkingTokenBudget: 1,
+    ...options,
+  });
 }
 
 test("where thinking is off, a reply that has a form opens no thought", async () => {

@@ -122,6 +122,21 @@ for (const [name, syntax] of Object.entries(syntaxes)) {
   });
 }
 
+test("where only some tools may be called, no other call begins, and text stays free", () => {
+  for (const [name, syntax] of Object.entries(syntaxes)) {
+    const tools = { ...formOf(syntax, null, false, false), tools: [toolOf("weather")], areSome: true };
+    for (const thinking of [false, true]) {
+      const spec = replyGrammar(null, { ...silent, thinking, tools }, tokenizer)!;
+      assert.ok(after(spec, "It is warm.")!.accepts, name);
+      assert.notEqual(after(spec, `Well: ${callOpening(syntax, "weather")}{`), null, name);
+      assert.equal(after(spec, `Well: ${callOpening(syntax, "weather_later")}`), null, name);
+    }
+    const forced = replyGrammar(null, { ...silent, tools: { ...tools, forced: { name: null } } }, tokenizer)!;
+    assert.equal(after(forced, "weather_later"), null, name);
+    assert.notEqual(after(forced, "weather"), null, name);
+  }
+});
+
 test("tools that are not strict leave a reply free, unless the answer has a form", () => {
   const tools = formOf(syntaxes.v31, null, false, false);
   assert.equal(replyGrammar(null, { ...silent, tools }, tokenizer), null);

@@ -51,11 +51,17 @@ const tool = z.object({
   }),
   defer_loading: notYet(false),
 });
+const namedTool = z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) });
+const allowedTools = z.object({ mode: z.literal(["auto", "required"]), tools: z.array(namedTool).min(1) })
+  .transform(({ mode, tools }) => ({ mode, allowed: tools.map((tool) => tool.function.name) }));
 const toolChoice = z.union([
   z.literal(["none", "auto", "required"]),
-  z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })
-    .transform((choice) => ({ name: choice.function.name })),
-], '"none", "auto", "required" or a function by name is needed');
+  z.discriminatedUnion("type", [
+    namedTool.transform((choice) => ({ name: choice.function.name })),
+    z.object({ type: z.literal("allowed_tools"), allowed_tools: allowedTools })
+      .transform((choice) => choice.allowed_tools),
+  ]),
+], '"none", "auto", "required", a function by name or the allowed ones are needed');
 
 /** The messages of a chat. */
 const chatMessages = z.array(message).min(1, "at least one message is needed");

@@ -23,10 +23,18 @@ const tool = z.object({
   defer_loading: notYet(false),
   output_schema: notYet(),
 });
+const namedTool = z.object({ type: z.literal("function"), name: z.string() });
 const toolChoice = z.union([
   z.literal(["none", "auto", "required"]),
-  z.object({ type: z.literal("function"), name: z.string() }),
-], '"none", "auto", "required" or a function by name is needed');
+  z.discriminatedUnion("type", [
+    namedTool,
+    z.object({
+      type: z.literal("allowed_tools"),
+      mode: z.literal(["auto", "required"]),
+      tools: z.array(namedTool).min(1),
+    }),
+  ]),
+], '"none", "auto", "required", a function by name or the allowed ones are needed');
 
 const logprobsOfText = "message.output_text.logprobs", sealedThoughts = "reasoning.encrypted_content";
 /** What a client may ask to see beside the output; but for the first two it is of tools and pictures, of which there are none. */
@@ -106,12 +114,18 @@ export function responseOptions(body: ResponsesRequest): ChatOptions {
     tools: body.tools?.map(({ name, description, parameters, strict }) => (
       { type: "function", function: { name, description, parameters, strict } }
     )),
-    toolChoice: typeof choice === "object" ? { name: choice.name } : choice,
+    toolChoice: choiceOf(choice),
     parallelToolCalls: body.parallel_tool_calls,
     contextOverflow: overflowOf(body),
     logprobs: wantsLogprobs(body),
     topLogprobs: wantsLogprobs(body) ? body.top_logprobs : undefined,
   };
+}
+
+function choiceOf(choice: ResponsesRequest["tool_choice"]): ChatOptions["toolChoice"] {
+  if (typeof choice !== "object") return choice;
+  if (choice.type === "function") return { name: choice.name };
+  return { mode: choice.mode, allowed: choice.tools.map(({ name }) => name) };
 }
 
 /** @throws {RequestError} for words that contradict one another */

@@ -55,6 +55,37 @@ test("a streamed call adds up to the whole one", async () => {
   assert.equal(call.function!.arguments, expected.function.arguments);
 });
 
+test("of the tools that the model is told of, only those that are allowed are called", async () => {
+  const other = { ...tool, function: { ...tool.function, name: "get_time" } };
+  const tools = [tool, other];
+  for (const allowed of [name, "get_time"]) {
+    const chosen = { type: "function" as const, function: { name: allowed } };
+    const { choices: [{ message: { tool_calls: [call] = [] } }] } = await openai.chat.completions.create({
+      ...short,
+      max_tokens: 24,
+      tools,
+      tool_choice: { type: "allowed_tools", allowed_tools: { mode: "required", tools: [chosen] } },
+    });
+    assert(call.type === "function" && call.function.name === allowed);
+    const { output, tool_choice } = await openai.responses.create({
+      model: "minnow",
+      input: question.content,
+      max_output_tokens: 24,
+      tools: tools.map((each) => ({ type: "function", strict: false, ...each.function })),
+      tool_choice: { type: "allowed_tools", mode: "required", tools: [{ type: "function", name: allowed }] },
+    });
+    assert(output[0].type === "function_call" && output[0].name === allowed);
+    assert.equal(typeof tool_choice === "object" && tool_choice.type, "allowed_tools");
+  }
+  const auto = { tools, toolChoice: { allowed: [name] } };
+  assert.equal(model.renderChat([question], auto).text, model.renderChat([question], { tools }).text);
+  assert.equal((await model.chat([question], { ...auto, maxTokens: 8 })).toolCalls.length, 0);
+  for (const wrong of [{ allowed: ["get_place"] }, { allowed: [] }, { allowed: [name], mode: "always" }]) {
+    const options = { tools, toolChoice: wrong as { allowed: string[] } };
+    await assert.rejects(async () => await model.chat([question], options), { param: "tool_choice" });
+  }
+});
+
 test("tools are told to the model, and tool_choice none takes them back", () => {
   const told = model.renderChat([question], { tools: [tool] }).text;
   assert(

@@ -22,7 +22,7 @@ export const chatToolKinds = {
 export const chatChoiceKinds = {
   function: "read",
   custom: "refused",
-  allowed_tools: "refused",
+  allowed_tools: "read",
 } satisfies Kinds<Exclude<OpenAI.ChatCompletionToolChoiceOption, string>["type"]>;
 
 /** Blocks of the Anthropic API. */
@@ -111,7 +111,7 @@ export const places: readonly Place[] = [
   },
   {
     path: "/v1/responses",
-    kinds: ["allowed_tools", "mcp", "custom", "web_search_preview"],
+    kinds: ["mcp", "custom", "web_search_preview"],
     bodyOf: (type) => ({ input: "A", tool_choice: { type } }),
     param: "tool_choice.type",
   },
