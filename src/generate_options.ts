@@ -14,6 +14,11 @@ export interface GenerateOptions extends SamplingOptions, GrammarOptions {
   /** The reply ends before any of these texts. */
   readonly stop?: string | readonly string[] | null;
   /**
+   * Texts that the reply does not hold, nor with a space before them, as far as it spells them as the tokenizer
+   * does: the last token of each cannot be drawn after the others.
+   */
+  readonly badWords?: readonly string[] | null;
+  /**
    * Draw this many replies, and return the `n` whose tokens are likeliest on average. Parts come when all
    * have ended.
    */
@@ -82,6 +87,7 @@ export interface ChatPlan {
 /** What is left of the options when those of sampling are taken. */
 interface RequestOptions {
   readonly stop: readonly string[];
+  readonly badWords: readonly string[];
   /** Null where all that is drawn is returned. */
   readonly bestOf: number | null;
   readonly tenant: string;
@@ -102,6 +108,8 @@ const known: Readonly<Record<keyof GenerateOptions, true>> = {
   frequencyPenalty: true,
   presencePenalty: true,
   logitBias: true,
+  allowedTokenIds: true,
+  badWords: true,
   stop: true,
   stopIds: true,
   seed: true,
@@ -135,7 +143,7 @@ const ofChats: Readonly<Record<Exclude<keyof ChatOptions, keyof GenerateOptions>
   templateVariables: true,
 };
 
-const limits = { n: 128, stops: 64, stopLength: 1024, tools: 256 };
+const limits = { n: 128, stops: 64, badWords: 1024, textLength: 1024, tools: 256 };
 
 /** Splits off what only a chat has. @throws {RequestError} naming the option, in the JSON API's spelling */
 export function chatPlan(options: ChatOptions): { plan: ChatPlan; options: GenerateOptions } {
@@ -260,15 +268,23 @@ export function requestOptions(options: GenerateOptions): RequestOptions {
     });
   }
   const stop = typeof options.stop === "string" ? [options.stop] : options.stop ?? [];
-  const isText = (text: unknown) =>
-    typeof text === "string" && text !== "" && text.length <= limits.stopLength;
-  if (!Array.isArray(stop) || stop.length > limits.stops || !stop.every(isText)) {
-    const needed = `at most ${limits.stops} texts of 1 to ${limits.stopLength} characters needed`;
-    throw new RequestError(`Cannot use stop: ${needed}`, { param: "stop" });
-  }
   const tenant = options.tenant ?? "";
   if (typeof tenant !== "string") {
     throw new RequestError("Cannot use tenant: a text is needed", { param: "tenant" });
   }
-  return { bestOf: bestOf > n ? bestOf : null, stop, tenant, source: grammarSource(options) };
+  return {
+    bestOf: bestOf > n ? bestOf : null,
+    stop: checkTexts(stop, limits.stops, "stop"),
+    badWords: checkTexts(options.badWords ?? [], limits.badWords, "bad_words"),
+    tenant,
+    source: grammarSource(options),
+  };
+}
+
+function checkTexts(texts: unknown, most: number, param: string): readonly string[] {
+  const isText = (text: unknown) =>
+    typeof text === "string" && text !== "" && text.length <= limits.textLength;
+  if (Array.isArray(texts) && texts.length <= most && texts.every(isText)) return texts;
+  const needed = `at most ${most} texts of 1 to ${limits.textLength} characters needed`;
+  throw new RequestError(`Cannot use ${param}: ${needed}`, { param });
 }

@@ -229,11 +229,12 @@ export class LanguageModel implements AsyncDisposable {
       checkOptions(options);
       checkSignal(given);
       const rendered = render();
-      const { bestOf, stop, tenant, source } = requestOptions(rendered.options);
+      const { bestOf, stop, badWords, tenant, source } = requestOptions(rendered.options);
       const prompt = source === null ? rendered : underForm(rendered);
       const { engine, text, defaults } = this.#parts;
       const sampling = {
         ...resolveSampling(this.#bounded(prompt.options), { ...this.info, defaults }),
+        badWords: this.#spelt(badWords),
         isRepeated: !prompt.reply.isForgotten,
         grammar: this.#grammar(source, prompt),
         thought: this.#thought(prompt),
@@ -247,6 +248,16 @@ export class LanguageModel implements AsyncDisposable {
       const generations = engine.generateAll(prompt.tokens, drawn, signal, tenant);
       return await writeReply(generations, { prompt, sampling, stop, bestOf, text }, emit, signal);
     }, given instanceof AbortSignal ? given : null);
+  }
+
+  /** Words as their tokens, at the beginning of a text and within. */
+  #spelt(words: readonly string[]): number[][] {
+    if (words.length === 0) return [];
+    const { tokenizer } = textFor(this.#parts.text, "look for bad words");
+    const spellings = new Set(
+      words.flatMap((word) => [word, word.trimStart() || word, ` ${word.trimStart()}`]),
+    );
+    return [...spellings].map((text) => [...tokenizer.encode(text, { special: true })]);
   }
 
   /** A reply whose context is shifted might never end. */

@@ -31,12 +31,16 @@ export function maskLogits(logits: Float32Array, guide: Guide, stopIds: readonly
   if (allowed === null) return;
   const { ids, words } = allowed;
   const stops = stopIds.map((id) => guide.accepts ? logits[id] : -Infinity);
-  if (ids !== null) {
-    const kept = Float32Array.from(ids, (id) => logits[id]);
-    logits.fill(-Infinity);
-    for (let i = 0; i < ids.length; i++) logits[ids[i]] = kept[i];
-  } else banOthers(logits, words);
+  if (ids !== null) keepOnly(logits, ids);
+  else banOthers(logits, words);
   stopIds.forEach((id, i) => logits[id] = stops[i]);
+}
+
+/** Bans all tokens but these. @param logits (vocab), changed in place */
+export function keepOnly(logits: Float32Array, ids: ArrayLike<number>): void {
+  const kept = Float32Array.from(ids, (id) => logits[id]);
+  logits.fill(-Infinity);
+  for (let i = 0; i < ids.length; i++) logits[ids[i]] = kept[i];
 }
 
 /** @param words a bit for each token that may come; tokens beyond them may not */

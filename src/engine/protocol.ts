@@ -145,6 +145,10 @@ export interface Sampling {
   readonly frequencyPenalty: number;
   readonly presencePenalty: number;
   readonly logitBias: readonly (readonly [id: number, bias: number])[];
+  /** Tokens that may be drawn, ascending; null for all. */
+  readonly allowedIds: readonly number[] | null;
+  /** Tokens that may not stand one after the other in the reply. */
+  readonly badWords: readonly (readonly number[])[];
   readonly seed: number;
   /** Stop tokens are not drawn before this many others. */
   readonly minTokens: number;

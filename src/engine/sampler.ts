@@ -58,7 +58,7 @@ export class Sampler {
     const isBest = likeliest !== null && sampling.temperature === 0 && !needsAdjusting(sampling, nGenerated);
     if (isBest && (guide === null || permits(guide, likeliest, sampling.stopIds))) return likeliest;
     const adjusted = this.#adjust(logits, sampling, counts, nGenerated, likeliest !== null, guide);
-    const best = adjusted === logits ? likeliest ?? largest(logits) : largest(adjusted);
+    const best = adjusted === logits ? likeliest ?? largest(logits, sampling) : largest(adjusted, sampling);
     if (sampling.temperature === 0) return best;
     this.#filter(adjusted, adjusted[best], sampling);
     // Ids ascend, so the same draw finds the same token whatever the filters did in between.
@@ -81,7 +81,7 @@ export class Sampler {
   ): Float64Array {
     const adjusted = this.#adjust(logits, sampling, counts, nGenerated, false, guide);
     const probabilities = new Float64Array(logits.length);
-    const best = largest(adjusted);
+    const best = largest(adjusted, sampling);
     if (sampling.temperature === 0) {
       probabilities[best] = 1;
       return probabilities;
@@ -237,13 +237,16 @@ export function allFinite(values: Float32Array): boolean {
 }
 
 /** @returns the first index of the largest value. @throws {RequestError} all are -∞ */
-function largest(logits: Float32Array): number {
+function largest(logits: Float32Array, { allowedIds, badWords }: Sampling): number {
   let best = 0;
   for (let id = 1; id < logits.length; id++) if (logits[id] > logits[best]) best = id;
   if (logits[best] === -Infinity) {
-    throw new RequestError("Cannot sample: min_tokens bans every token that could be drawn", {
-      param: "min_tokens",
-    });
+    const param = allowedIds !== null
+      ? "allowed_token_ids"
+      : badWords.length > 0
+      ? "bad_words"
+      : "min_tokens";
+    throw new RequestError(`Cannot sample: ${param} bans every token that could be drawn`, { param });
   }
   return best;
 }

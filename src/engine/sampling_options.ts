@@ -33,6 +33,8 @@ export interface SamplingOptions {
   readonly presencePenalty?: number | null;
   /** Added to the logits of tokens, by id. */
   readonly logitBias?: Readonly<Record<string, number>> | null;
+  /** The ids of the only tokens that may be drawn: a reply ends by itself where one that ends it is among them. */
+  readonly allowedTokenIds?: readonly number[] | null;
   /** Fixes the draws; random by default. */
   readonly seed?: number | null;
   /** Report the log-probability of each token. */
@@ -139,10 +141,12 @@ export function resolveSampling(options: SamplingOptions, context: SamplingConte
     frequencyPenalty: number("frequencyPenalty"),
     presencePenalty: number("presencePenalty"),
     logitBias: checkLogitBias(options.logitBias ?? defaults.logitBias ?? {}, vocabSize),
+    allowedIds: options.allowedTokenIds == null ? null : checkAllowed(options.allowedTokenIds, vocabSize),
+    badWords: [],
     seed: options.seed == null && defaults.seed == null ? randomSeed() : number("seed"),
     minTokens,
     maxTokens,
-    stopIds: [...(ignoreEos ? [] : eosIds), ...checkStopIds(options.stopIds ?? [], vocabSize)],
+    stopIds: [...(ignoreEos ? [] : eosIds), ...checkIds(options.stopIds ?? [], "stop_token_ids", vocabSize)],
     topLogprobs: wantsLogprobs ? Math.min(topLogprobs, vocabSize) : null,
     contextShift: shifts ? { keepTokens: number("keepTokens") } : null,
     speculative: resolveSpeculation(
@@ -176,13 +180,20 @@ function checkLogitBias(bias: unknown, vocabSize: number): [number, number][] {
   });
 }
 
-function checkStopIds(ids: unknown, vocabSize: number): number[] {
+/** @returns each once, ascending */
+function checkAllowed(ids: unknown, vocabSize: number): number[] {
+  const allowed = new Set(checkIds(ids, "allowed_token_ids", vocabSize));
+  if (allowed.size > 0) return [...allowed].sort((a, b) => a - b);
+  throw new RequestError("Cannot use allowed_token_ids: none found, one at least is needed", {
+    param: "allowed_token_ids",
+  });
+}
+
+function checkIds(ids: unknown, param: string, vocabSize: number): number[] {
   if (!Array.isArray(ids)) {
-    throw new RequestError(`Cannot use stop_token_ids: ${shown(ids)} found, a list of token ids needed`, {
-      param: "stop_token_ids",
-    });
+    throw new RequestError(`Cannot use ${param}: ${shown(ids)} found, a list of token ids needed`, { param });
   }
-  return ids.map((id: unknown) => checkId(id, id, "stop_token_ids", vocabSize));
+  return ids.map((id: unknown) => checkId(id, id, param, vocabSize));
 }
 
 function checkId(id: unknown, written: unknown, param: string, vocabSize: number): number {

@@ -4,7 +4,7 @@
  */
 import { DraftLength } from "./draft_length.ts";
 import type { ReplyGuide } from "./grammars.ts";
-import { needsAdjusting, needsCounts, TokenCounts } from "./penalties.ts";
+import { countsOf, needsAdjusting, type TokenCounts } from "./penalties.ts";
 import type { DraftKind, Sampling } from "./protocol.ts";
 import { type Beginning, type BlockNames, blockNames } from "./prefix_cache.ts";
 import type { BeamResult, BeamSearch, Continuations } from "./beam_search.ts";
@@ -130,8 +130,7 @@ export class Sequence implements Beginning {
     this.arrivedMs = nowMs;
     const sampling = task.kind === "generate" ? task.sampling : null;
     this.random = Random.fromSeed(sampling?.seed ?? 0);
-    this.counts = parent?.counts?.copy() ??
-      (sampling !== null && needsCounts(sampling) ? new TokenCounts(prompt) : null);
+    this.counts = parent?.counts?.copy() ?? (sampling && countsOf(prompt, sampling));
     this.#stopIds = parent === null ? new Set(sampling?.stopIds) : parent.#stopIds;
     this.draftLength = sampling?.speculative ? new DraftLength(sampling.speculative.tokens) : null;
     this.head = parent && (parent.head ?? parent);

@@ -41,6 +41,8 @@ export const generationFields = {
   logit_bias: optional(
     z.record(z.string().meta({ pattern: "^[0-9]{1,10}$" }), z.number().meta({ minimum: -100, maximum: 100 })),
   ),
+  allowed_token_ids: optional(z.array(tokenId)),
+  bad_words: optional(z.array(z.string())),
   stop: optional(z.union([z.string(), z.array(z.string())], "a string or a list of strings is needed")),
   stop_token_ids: optional(z.array(tokenId)),
   ignore_eos: flag,
@@ -108,6 +110,8 @@ export function generationOptions(body: GenerationRequest, form?: NamedForm): Ge
     frequencyPenalty: body.frequency_penalty,
     presencePenalty: body.presence_penalty,
     logitBias: body.logit_bias,
+    allowedTokenIds: body.allowed_token_ids,
+    badWords: body.bad_words,
     stop: body.stop,
     stopIds: body.stop_token_ids,
     seed: body.seed,

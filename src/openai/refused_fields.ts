@@ -7,9 +7,7 @@ import { noItems, notYet } from "./field_types.ts";
 
 /** Of every endpoint that writes text. */
 export const notYetFields = {
-  // which tokens may come, and how they are drawn
-  allowed_token_ids: notYet(),
-  bad_words: noItems,
+  // how tokens are drawn
   mirostat: notYet(0),
   dry_multiplier: notYet(0),
   xtc_probability: notYet(0),

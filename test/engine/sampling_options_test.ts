@@ -79,6 +79,15 @@ test("biases are by token id, from -100 to 100", () => {
   }
 });
 
+test("tokens that may be drawn are ids of the vocabulary, each once", () => {
+  assert.equal(resolveSampling({}, context).allowedIds, null);
+  assert.deepEqual(resolveSampling({ allowedTokenIds: [9, 0, 9, 5] }, context).allowedIds, [0, 5, 9]);
+  for (const allowedTokenIds of [[], [100], [-1], [1.5], ["1"], "1", { 0: 1 }, 1]) {
+    const options = { allowedTokenIds } as SamplingOptions;
+    assert.equal(refusal(options).param, "allowed_token_ids");
+  }
+});
+
 test("ignoreEos leaves only the caller's stop tokens", () => {
   assert.deepEqual(resolveSampling({ ignoreEos: true, stopIds: [5] }, context).stopIds, [5]);
   assert.deepEqual(resolveSampling({ stopIds: [5] }, context).stopIds, [1, 5]);

@@ -31,8 +31,6 @@ test("fields that would change the answer are refused by name while they are not
   const wrong: Record<string, unknown> = {
     audio: { voice: "a" },
     functions: [{ name: "f" }],
-    bad_words: ["x"],
-    allowed_token_ids: [1],
     truncate_prompt_tokens: 5,
     mirostat: 2,
     dry_multiplier: 1,
@@ -113,6 +111,39 @@ test("penalties of the last tokens alone are refused, and passed over where ther
     assert.equal((await post("/v1/chat/completions", all)).status, 200);
   }
   assert.equal((await post("/v1/chat/completions", { ...asked, repeat_penalty: 1 })).status, 200);
+});
+
+test("words that may not come are left out of replies, and the tokens that may are the only ones", async () => {
+  const drawn = { ...short, max_tokens: 40 };
+  const said = async (fields: object) => {
+    const { status, json } = await post("/v1/chat/completions", { ...drawn, ...fields });
+    assert.equal(status, 200, JSON.stringify(json));
+    return json.choices[0].message.content as string;
+  };
+  const plain = await said({});
+  const words = [...new Set(plain.match(/\p{L}{3,}/gu))].slice(0, 4);
+  assert.ok(words.length > 1, plain);
+  const without = await said({ bad_words: words });
+  for (const word of words) assert.ok(!without.split(/\P{L}+/u).includes(word), `${word}: ${without}`);
+  assert.equal(await said({ bad_words: [] }), plain);
+  const ids = [...model.tokenizer.encode(" bear bears")];
+  const { json } = await post("/v1/completions", {
+    prompt: "A bear",
+    max_tokens: 20,
+    temperature: 2,
+    logprobs: 0,
+    allowed_token_ids: ids,
+  });
+  const [{ logprobs, finish_reason }] = json.choices;
+  assert.equal(finish_reason, "length");
+  const allowed = ids.map((id) => model.tokenizer.tokenText(id));
+  assert.ok(logprobs.tokens.every((token: string) => allowed.includes(token)), logprobs.tokens.join());
+  for (
+    const [field, value] of [["allowed_token_ids", []], ["allowed_token_ids", [1e6]], ["bad_words", [""]]]
+  ) {
+    const { status, json } = await post("/v1/chat/completions", { ...short, [field as string]: value });
+    assert.deepEqual([status, json.error?.param], [400, field]);
+  }
 });
 
 test("tokens that stay when the context is shifted are counted by llama-server's word, too", async () => {

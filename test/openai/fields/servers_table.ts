@@ -43,9 +43,10 @@ const generation: Readonly<Record<string, Row>> = {
   guided_whitespace_pattern: refused(" "),
   grammar_lazy: refused(true, false),
   grammar_triggers: refused([{ word: "a" }], []),
+  // which tokens may come
+  allowed_token_ids: honoured([1, 2, 3]),
+  bad_words: seen(fields, "words that may not come are left out"),
   // samplers that are not here, and their numbers
-  allowed_token_ids: refused([1]),
-  bad_words: refused(["x"], []),
   mirostat: refused(2, 0),
   mirostat_tau: harmless(5),
   mirostat_eta: harmless(0.1),
