@@ -119,7 +119,7 @@ typedef struct kernels {
   status (*move_latents)(device *d, latent_cache *c, const int32_t *places, int32_t n, const float *angles, int32_t interleaved);
   status (*latent_attention)(device *d, float *out, const latent_cache *c, int32_t layer, const batch *b, const float *query,
                              const weight *kv_up, int32_t n_heads, int32_t nope_dim, int32_t v_dim, float softmax_scale);
-  // rows.c
+  // rows.c, argmax.c
   status (*embed)(device *d, float *out, const weight *w, const int32_t *tokens, int32_t n_tokens);
   status (*rms_norm)(device *d, float *out, const float *x, const float *weight, int32_t rows, int32_t width, float eps);
   status (*add_rms_norm)(device *d, float *out, float *x, const float *delta, const float *weight, int32_t rows, int32_t width, float eps);

@@ -3,6 +3,7 @@
 #include "device.h"
 #include "simd.h"
 
+#include "argmax.c"
 #include "attention.c"
 #include "experts.c"
 #include "limit_loops.c"

@@ -1,4 +1,4 @@
-// The ops that treat each row alone: embed, norms, add, rope, argmax. A row is computed whole by one
+// The ops that treat each row alone: embed, norms, add, rope. A row is computed whole by one
 // thread, and sums run over the same lanes in the same order, whatever else is in the batch.
 #include "device.h"
 #include "row_chunks.h"
@@ -169,53 +169,5 @@ static status rope_kernel(device *d, float *x, const float *angles, int32_t rows
                         int32_t interleaved) {
   rotation r = {x, angles, rows, n_heads, head_dim, rope_dim, interleaved};
   parallel(d, row_chunks(rows, (int64_t)n_heads * rope_dim), rope_chunk, &r);
-  return 0;
-}
-
-// ---- argmax
-
-typedef struct {
-  int32_t *out;
-  const float *x;
-  int32_t rows, width;
-} search;
-
-static int32_t largest_index(const float *x, int32_t width) {
-  // A short last vector is met twice rather than padded: zeros could win.
-  if (width < 16) {
-    int32_t best = 0;
-    for (int32_t i = 0; i < width; i++) {
-      if (!isfinite(x[i])) return -1;
-      if (x[i] > x[best]) best = i;
-    }
-    return best;
-  }
-  f32x16 magnitude = zero16(), largest = load16(x);
-  for (int32_t i = 0; i < width; i += 16) {
-    const f32x16 v = load16(x + (i + 16 <= width ? i : width - 16));
-    magnitude = max_magnitude16(magnitude, v);
-    largest = max16(largest, v);
-  }
-  float magnitudes[16];
-  store16(magnitudes, magnitude);
-  for (int lane = 0; lane < 16; lane++) {
-    if (!isfinite(magnitudes[lane])) return -1;
-  }
-  const float most = reduce_max16(largest);
-  int32_t i = 0;
-  while (x[i] != most) i++;
-  return i;
-}
-
-static void argmax_chunk(void *context, int32_t chunk, int32_t thread) {
-  const search *s = context;
-  (void)thread;
-  row_range part = rows_of_chunk(chunk, s->rows, s->width);
-  for (int64_t row = part.begin; row < part.end; row++) s->out[row] = largest_index(s->x + row * s->width, s->width);
-}
-
-static status argmax_kernel(device *d, int32_t *out, const float *x, int32_t rows, int32_t width) {
-  search s = {out, x, rows, width};
-  parallel(d, row_chunks(rows, width), argmax_chunk, &s);
   return 0;
 }

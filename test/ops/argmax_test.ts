@@ -17,6 +17,25 @@ opTest("argmax", {
     for (const at of [3, 19, 49, 50 + 33, 50 + 34, 100 + 15, 100 + 16, 150]) values[at] = 2;
     return ops.argmax(ops.upload(values, 50));
   },
+  "equal ones in any two parts of long rows": (ops) => {
+    const places = [0, 24_999, 25_000, 49_999, 75_000, 99_999];
+    return places.flatMap((first, i) =>
+      places.slice(i).map((second) => {
+        const values = new Float32Array(100_000).fill(-2);
+        values[first] = values[second] = -1;
+        return ops.argmax(ops.upload(values, values.length));
+      })
+    );
+  },
+  "NaN or an infinity in any part of long rows": (ops, random) => {
+    const width = 100_000;
+    const values = random.values(4 * width);
+    values[33_333] = NaN;
+    values[2 * width - 1] = Infinity;
+    values[2 * width + 70_000] = -Infinity;
+    return ops.argmax(ops.upload(values, width));
+  },
+  "many long rows": (ops, random) => ops.argmax(random(40, 70_000)),
   "all alike, and zeros of both signs": (ops) =>
     ops.argmax(ops.upload(Float32Array.of(0, 0, 0, -0, 0, -0), 3)),
   "the most negative floats there are": (ops) =>
