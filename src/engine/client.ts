@@ -6,6 +6,7 @@
 import { BusyError, DeviceError } from "../errors.ts";
 import type { VocabularyBytes } from "../grammar/vocabulary.ts";
 import { checkedProduct } from "../tensor/checked.ts";
+import { Bell } from "./bell.ts";
 import { checkLength } from "./check_request.ts";
 import { Generation, type GenerationSink } from "./generation.ts";
 import {
@@ -64,6 +65,7 @@ const workerModule = import.meta.url.endsWith(".js") ? "./worker.js" : "./worker
 export class EngineClient {
   readonly info: EngineInfo;
   readonly #worker: Thread<FromWorker>;
+  readonly #bell: Bell;
   readonly #waiting: Map<number, Waiting> = new Map();
   #nextId = 1;
   #knowsVocabulary = false;
@@ -71,8 +73,9 @@ export class EngineClient {
   #closed: PromiseWithResolvers<void> | null = null;
 
   /** @param worker has said "opened" */
-  private constructor(worker: Thread<FromWorker>, info: EngineInfo) {
+  private constructor(worker: Thread<FromWorker>, bell: Bell, info: EngineInfo) {
     this.#worker = worker;
+    this.#bell = bell;
     this.info = info;
     worker.listen({
       message: (message) => this.#receive(message),
@@ -98,6 +101,7 @@ export class EngineClient {
     const { promise, resolve, reject } = Promise.withResolvers<EngineClient>();
     const worker = startThread<FromWorker>(new URL(workerModule, import.meta.url));
     const abandoned = new SharedArrayBuffer(4);
+    const bell = new Bell();
     const fail = (error: unknown) => {
       signal?.removeEventListener("abort", abandon);
       reject(error);
@@ -115,12 +119,18 @@ export class EngineClient {
         if (message.type === "failed") fail(fromWire(message.error));
         if (message.type !== "opened") return;
         signal?.removeEventListener("abort", abandon);
-        resolve(new EngineClient(worker, message.info));
+        resolve(new EngineClient(worker, bell, message.info));
       },
       death: (how) => fail(deathOf(how)),
     });
     try {
-      send(worker, { type: "open", options: { ...openDefaults, ...options }, abandoned });
+      const open: ToWorker = {
+        type: "open",
+        options: { ...openDefaults, ...options },
+        abandoned,
+        bell: bell.shared,
+      };
+      worker.postMessage(open);
     } catch (error) { // an option that cannot be cloned
       fail(error);
     }
@@ -178,7 +188,7 @@ export class EngineClient {
   /** Tells the Worker the bytes of the tokens, once: replies that follow a grammar need them. */
   useVocabulary(vocabulary: () => VocabularyBytes): void {
     if (this.#knowsVocabulary || this.#ended !== null) return;
-    send(this.#worker, { type: "vocabulary", vocabulary: vocabulary() });
+    this.#send({ type: "vocabulary", vocabulary: vocabulary() });
     this.#knowsVocabulary = true;
   }
 
@@ -232,7 +242,7 @@ export class EngineClient {
       } else this.#closed.resolve(); // the Worker is dead already
     } else if (drain) return this.#closed.promise;
     this.#worker.ref();
-    send(this.#worker, { type: "close", drain });
+    this.#send({ type: "close", drain });
     return this.#closed.promise;
   }
 
@@ -273,7 +283,7 @@ export class EngineClient {
     const first = this.#nextId;
     this.#nextId += waiting.length;
     const cancels = waiting.map((_, i) => () => {
-      if (this.#waiting.has(first + i)) send(this.#worker, { type: "cancel", id: first + i });
+      if (this.#waiting.has(first + i)) this.#send({ type: "cancel", id: first + i });
     });
     const cancelAll = () => cancels.forEach((cancel) => cancel());
     let nOpen = waiting.length;
@@ -301,7 +311,7 @@ export class EngineClient {
           onFailed: settled(first + i, each.onFailed),
         });
       }
-      send(this.#worker, toSend);
+      this.#send(toSend);
     } catch (error) {
       for (const [i, each] of waiting.entries()) {
         this.#waiting.delete(first + i);
@@ -311,6 +321,11 @@ export class EngineClient {
     }
     signal?.addEventListener("abort", cancelAll, { once: true });
     return cancels;
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message);
+    this.#bell.ring(); // only for what could be cloned
   }
 
   #receive(message: FromWorker): void {
@@ -352,8 +367,4 @@ export class EngineClient {
 /** A Worker has ended without being asked to. */
 function deathOf(how: string): DeviceError {
   return new DeviceError(`Cannot go on: the engine's Worker ${how}`);
-}
-
-function send(worker: Thread<FromWorker>, message: ToWorker): void {
-  worker.postMessage(message);
 }

@@ -340,6 +340,8 @@ export type ToWorker =
     readonly options: OpenOptions;
     /** One i32: not 0 once the caller has lost interest; a busy Worker reads no messages. */
     readonly abandoned: SharedArrayBuffer;
+    /** Of a `Bell` that rings for each message after this one. */
+    readonly bell: SharedArrayBuffer;
   }
   /** Opens a model that guesses for this one, before the first request that asks for its guesses. */
   | { readonly type: "draft"; readonly id: number; readonly folder: string }

@@ -1,10 +1,11 @@
 /**
  * That side of the Worker border: opens the model, then runs the loop while there is work. A step is
- * never interrupted; messages come in and go out between steps, at most every few milliseconds. What nobody
- * waits for is done once it has been quiet for a while.
+ * never interrupted: messages come in between steps, once the bell has rung for them, and go out there. What
+ * nobody waits for is done once it has been quiet for a while.
  * @module
  */
 import type { VocabularyBytes } from "../grammar/vocabulary.ts";
+import { Bell } from "./bell.ts";
 import type { Engine, Report } from "./engine.ts";
 import { type OpenEngine, openEngine } from "./open_engine.ts";
 import type { FromWorker, ToWorker } from "./protocol.ts";
@@ -14,13 +15,15 @@ import { toWire } from "./wire_error.ts";
 
 const port = otherSide<ToWorker, FromWorker>();
 
-/** Steps that are shorter run on until this much time has passed; then messages are let in. */
-const turnMs = 4;
+/** Steps follow one another no longer than this before the runtime has its turn, whether the bell has rung or not. */
+const turnMs = 100;
 
 /** A request that follows the last one at once does not find an idle step under way. */
 const quietMs = 100;
 
 let opened: OpenEngine | null = null;
+/** Rings for each message but the first. */
+let bell = new Bell();
 let isRunning = false;
 let isClosing = false;
 /** Rings when it has been quiet for long enough. */
@@ -56,6 +59,8 @@ const report: Report = {
 };
 
 port.listen((message) => {
+  if (message.type === "open") bell = new Bell(message.bell);
+  else bell.answer();
   handle(message).catch(failWhole);
 });
 
@@ -176,7 +181,8 @@ async function run(isQuiet = false): Promise<void> {
     } else engine.idleStep();
     const nowMs = performance.now();
     if (outbox.isDue(nowMs)) tellTokens();
-    if (engine.hasWork && nowMs - turnedMs < turnMs) continue;
+    const isAwaited = bell.isRinging || preparing !== null || nowMs - turnedMs >= turnMs;
+    if (engine.hasWork && !isAwaited) continue;
     await betweenSteps();
     turnedMs = performance.now();
   }

@@ -218,6 +218,24 @@ test("a reply is cancelled by its method, by a signal, and by leaving the loop",
   });
 });
 
+test("while a reply is written, requests, statistics and a close are heard", async () => {
+  await withEngine({}, async (engine) => {
+    const [{ tokens, greedy: expected }] = v2lite.prompts;
+    const long = engine.generate(tokens, endless(engine));
+    const reading = tokensOf(long);
+    for (let before = 0, round = 0; round < 3; round++) {
+      assert.deepEqual(await tokensOf(engine.generate(tokens, greedy(engine))), expected);
+      await engine.embed(tokens);
+      const { steps, requests } = await engine.stats();
+      assert.ok(steps > before && requests.running === 1, `${steps} steps, ${requests.running} requests`);
+      before = steps;
+    }
+    await engine.close({ drain: false });
+    assert.equal((await long.finished).reason, "cancelled");
+    assert.ok((await reading).length > 0);
+  });
+});
+
 test("a request with nonsense options fails alone", async () => {
   await withEngine({}, async (engine) => {
     const [{ tokens, greedy: expected }] = v2lite.prompts;
