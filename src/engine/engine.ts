@@ -34,7 +34,7 @@ import { type Limits, type Part, Scheduler } from "./scheduler.ts";
 import { idsOf, namesOf, noNames, requestOf, type Sequence, type Task } from "./sequence.ts";
 import { SequenceBlocks } from "./sequence_blocks.ts";
 import { Shifting } from "./shifting.ts";
-import { Speculation } from "./speculation.ts";
+import { Speculation, type Stepped } from "./speculation.ts";
 import { computeStep, type Outcome, type StepModel } from "./step.ts";
 
 /** Told of everything that happens to requests, each by its id. */
@@ -215,10 +215,13 @@ export class Engine {
     const parts = this.#scheduler.plan();
     if (parts.length === 0) return;
     const nowMs = this.#now();
-    for (const { sequence } of parts) requestOf(sequence).startedMs ??= nowMs;
-    const ofPrompts = parts.filter(({ sequence }) => !sequence.isDecoding && !sequence.isOwn);
-    const nPrompt = ofPrompts.reduce((sum, { count }) => sum + count, 0);
-    const nAsked = parts.reduce((sum, { sequence }) => sum + (sequence.isOwn ? 0 : 1), 0);
+    let nPrompt = 0, nAsked = 0;
+    for (const { sequence, count } of parts) {
+      requestOf(sequence).startedMs ??= nowMs;
+      if (sequence.isOwn) continue;
+      nAsked++;
+      if (!sequence.isDecoding) nPrompt += count;
+    }
     const nGenerated = this.#attempt(parts);
     this.#shifting.shiftFull(this.#scheduler, this.#limits.contextLength);
     if (nAsked > 0) this.#counters.onStep(nPrompt, nGenerated, nAsked, this.#now());
@@ -308,8 +311,11 @@ export class Engine {
     }
     if (told.events.length > 0) this.#report.tokens(told.events);
     const over = new Set(told.ended.map(([sequence]) => sequence));
-    const stepped = outcomes.filter(({ part }) => !failed.has(requestOf(part.sequence)))
-      .map(({ part: { sequence }, states }) => ({ sequence, states, isOver: over.has(sequence) }));
+    const stepped: Stepped[] = [];
+    for (const { part: { sequence }, states } of outcomes) {
+      if (failed.has(requestOf(sequence))) continue;
+      stepped.push({ sequence, states, isOver: over.has(sequence) });
+    }
     for (const [sequence, error] of this.#speculation.propose(stepped)) {
       failed.set(requestOf(sequence), error);
     }

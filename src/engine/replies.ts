@@ -74,7 +74,8 @@ export class Replies {
       if (accepted > 0) sequence.proven = ++sequence.computed;
       const logits = values && values.subarray(accepted * vocabSize, (accepted + 1) * vocabSize);
       const isOver = this.#draw(sequence, best![accepted], logits, told);
-      if (!isOver && sequence.tokens(sequence.length - 1, 1)[0] === drafts[accepted]) continue;
+      const isMore = !isOver && accepted < drafts.length;
+      if (isMore && sequence.tokens(sequence.length - 1, 1)[0] === drafts[accepted]) continue;
       this.#listener.judged(sequence, drafts.length, accepted);
       return;
     }

@@ -130,6 +130,7 @@ export class Scheduler {
     }
     const withDrafts = this.#addDrafts(generated);
     for (const sequence of this.#admit()) later.push(sequence);
+    if (later.length === 0) return withDrafts;
     const nExtra = most - extra;
     const shares = sharePrompts(later, chunkTokens - nExtra, logitRows - nExtra, contextLength);
     return withDrafts.concat(shares.map(({ sequence, count }) => ({ sequence, count, drafts: [] })));
@@ -139,7 +140,8 @@ export class Scheduler {
    * The first guess of each, then the second, …. Nobody gives way for one: where blocks are missing it is
    * dropped.
    */
-  #addDrafts(parts: readonly Part[]): Part[] {
+  #addDrafts(parts: Part[]): Part[] {
+    if (parts.every(({ sequence }) => sequence.drafts.length === 0)) return parts;
     const shares = new Map<Sequence, number>();
     for (let left = guessingRows - parts.length, depth = 1; left > 0; depth++) {
       const asking = parts.filter(({ sequence }) => sequence.drafts.length >= depth).slice(0, left);

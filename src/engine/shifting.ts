@@ -42,10 +42,11 @@ export class Shifting implements BlockMover {
 
   /** Makes room in the context for replies that fill it and are to go on. */
   shiftFull(scheduler: Scheduler, contextLength: number): void {
-    for (const sequence of [...scheduler.running]) {
-      const keep = sequence.keepTokens;
-      const isFull = keep !== null && sequence.length >= contextLength && sequence.remaining === 1;
-      if (isFull && sequence.blocks.length > 0) this.shift(sequence, keep, scheduler);
+    const full = scheduler.running.filter(({ keepTokens, length, remaining }) =>
+      keepTokens !== null && length >= contextLength && remaining === 1
+    );
+    for (const sequence of full) {
+      if (sequence.blocks.length > 0) this.shift(sequence, sequence.keepTokens!, scheduler);
     }
   }
 

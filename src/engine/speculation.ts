@@ -65,6 +65,7 @@ export class Speculation {
    * @returns those for which it throws, and what: one sequence must not fail the others
    */
   propose(stepped: readonly Stepped[]): [Sequence, unknown][] {
+    if (stepped.every(({ sequence, states }) => states === null && sequence.draftKind === null)) return [];
     return [
       ...each(stepped, (some) => this.#proposeByNetwork(some)),
       ...each(stepped, (some) => this.#proposeByModel(some)),

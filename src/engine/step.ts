@@ -80,9 +80,12 @@ export function computeStep(
       const values = read(model, hidden, range(hiddenRow - nRows, hiddenRow));
       return { part, nRows, values, best: null, states };
     }
-    const ofLogits = range(logitsRow, logitsRow += nRows);
-    const values = sequence.isPlainGreedy ? null : read(model, logits, ofLogits, sequence);
-    return { part, nRows, values, best: best.slice(logitsRow - nRows, logitsRow), states };
+    const firstLogits = logitsRow;
+    logitsRow += nRows;
+    const values = sequence.isPlainGreedy
+      ? null
+      : read(model, logits, range(firstLogits, logitsRow), sequence);
+    return { part, nRows, values, best: best.slice(firstLogits, logitsRow), states };
   });
 }
 
