@@ -144,12 +144,31 @@ export const symbols = {
     "n_chosen: i32",
   ],
   argmax: ["out: i32", "x: i32", "rows: i32", "width: i32"],
+  run_ops: ["list: bytes", "size: i32"],
 
   limit_read: ["buffer: i32"],
   limit_copy: ["buffer: i32"],
   limit_int8: ["device: i32"],
   limit_f32: ["device: i32"],
 } as const satisfies SymbolTable;
+
+/** Ops that a list of `run_ops` may name, each by its place here: those of the header in its order. */
+export const listedOps = [
+  "embed",
+  "rms_norm",
+  "add_rms_norm",
+  "add",
+  "linear",
+  "gather_rows",
+  "rope",
+  "append_latent",
+  "move_latents",
+  "latent_attention",
+  "mlp",
+  "route_experts",
+  "experts",
+  "argmax",
+] as const satisfies readonly (keyof typeof symbols)[];
 
 /** Those of `symbols` that return a size, as f64. */
 export const results: ResultTable = {
@@ -164,7 +183,7 @@ export const results: ResultTable = {
 };
 
 /** HADAL_ABI of kernels/ops.h: changes with every function there. */
-export const abiVersion = 6;
+export const abiVersion = 7;
 
 /** A byte array of any element type; its own window of a larger buffer is what the callee sees. */
 export type Bytes = Uint8Array | Int32Array | Float32Array;

@@ -9,7 +9,7 @@
 #define HADAL_OPS_H
 #include <stdint.h>
 
-#define HADAL_ABI 6
+#define HADAL_ABI 7
 #if defined(_WIN32)
 #define HADAL_API __declspec(dllexport)
 #else
@@ -110,6 +110,10 @@ HADAL_API status route_experts(handle ids, handle weights, handle x, handle gate
 HADAL_API status experts(handle out, handle x, handle ids, handle weights, handle experts, handle shared, int32_t rows, int32_t n_chosen);
 // out: i32 (rows).
 HADAL_API status argmax(handle out, handle x, int32_t rows, int32_t width);
+
+// Several ops with one call, in order until one fails: its error is the result. list: i32s, op after op, each its
+// number (the ops above in their order: 0 embed, 1 rms_norm, ...), then its arguments, an f32 as its bits.
+HADAL_API status run_ops(const uint8_t *list, int32_t size);
 
 // ---- limits: what this machine can do at most with the device's threads, as one short run finds it; the best
 // of several is the limit. The buffer should be much larger than the caches; its contents are lost.

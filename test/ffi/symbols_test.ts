@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { abiVersion, results, symbols } from "../../ffi/symbols.ts";
+import { abiVersion, listedOps, results, symbols } from "../../ffi/symbols.ts";
 
 const header = readFileSync(new URL("../../kernels/ops.h", import.meta.url), "utf8");
 const code = header.replace(/\/\/.*/g, "").replace(/\/\*[^]*?\*\//g, "");
@@ -44,6 +44,11 @@ for (const { name, result, parameters } of declared) {
     assert.equal(results[name] ?? "i32", result);
   });
 }
+
+test("a list of run_ops numbers the ops in the order of the header", () => {
+  const names = declared.map(({ name }) => name);
+  assert.deepEqual([...listedOps], names.slice(names.indexOf("embed"), names.indexOf("run_ops")));
+});
 
 test("results names no function that the header lacks", () => {
   for (const name of Object.keys(results)) assert.ok(name in symbols, name);
