@@ -240,6 +240,20 @@ export interface Ops {
   argmax(x: Tensor): Int32Array;
 }
 
+/** Rows of the largest step that is worth recording: in larger ones, what passes between ops is next to nothing. */
+export const recordedRows = 16;
+
+/** The ops of a step, noted once to be run with one call: what other devices know as a graph. */
+export interface Recording {
+  /**
+   * Runs the ops on other tokens, as many as it was recorded for.
+   * @param runs where they stand, the same number of tokens in any cut
+   * @param angles (tokens, ropeDim)
+   * @returns what `compute` returned when it was recorded; it lives until the next `beginStep`
+   */
+  run(tokens: Int32Array, runs: readonly Run[], angles: Float32Array): Tensor;
+}
+
 /** What a backend is and chose, for `model.info`. */
 export interface BackendInfo {
   readonly name: string;
@@ -290,6 +304,14 @@ export interface Backend extends Ops {
   readBlock(cache: LatentCache, block: number, into: Uint8Array): void;
   /** @throws {Error} and writes nothing where a value is NaN or infinite */
   writeBlock(cache: LatentCache, block: number, from: Uint8Array): void;
+  /**
+   * Notes the ops of a step without running them; left out where a device gains nothing by it. What a run of
+   * them computes is bit for bit what the ops themselves do.
+   * @param nTokens at most `recordedRows`, the rows of every tensor in it
+   * @param compute embeds the step's tokens, then puts its runs and its angles on the device, once each; all
+   *   else that it uses outlives a step
+   */
+  record?(nTokens: number, compute: (ops: Ops) => Tensor): Recording;
   memory(): BackendMemory;
   close(): void;
 }

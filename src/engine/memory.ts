@@ -3,7 +3,7 @@
  * step, and a latent cache in what is left.
  * @module
  */
-import { blockTokens } from "../backend/backend.ts";
+import { blockTokens, recordedRows } from "../backend/backend.ts";
 import { MemoryError } from "../errors.ts";
 import type { ModelConfig } from "../model/config.ts";
 import { stepBytes } from "../model/network.ts";
@@ -64,9 +64,14 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
   const sliceRows = Math.floor(logitSliceBytes / (4 * config.vocabSize));
   const logitRows = Math.max(maxSequences, Math.min(chunkTokens, sliceRows));
   const nGenerated = Math.max(maxSequences, guessingRows);
-  // Rows of the head exist twice where some of them are gathered to be read.
+  // Recorded steps keep their rows. Those of the head exist twice where some of them are gathered to be read.
   const activationBytes = roundUp(
-    stepBytes(config, chunkTokens + nGenerated, 2 * (logitRows + nGenerated), mtp ? maxSequences : 0) +
+    stepBytes(
+      config,
+      chunkTokens + nGenerated + recordedRows,
+      2 * (logitRows + nGenerated),
+      mtp ? maxSequences : 0,
+    ) +
       scratchBytes,
     4096,
   );

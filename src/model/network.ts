@@ -4,13 +4,24 @@
  * halves are `attention.ts` and `feed_forward.ts`; what an op means says `backend/reference/`.
  * @module
  */
-import type { Backend, LatentCache, Routes, Run, Tensor, Vector, Weight } from "../backend/backend.ts";
+import {
+  type Backend,
+  type LatentCache,
+  type Ops,
+  recordedRows,
+  type Recording,
+  type Routes,
+  type Run,
+  type Tensor,
+  type Vector,
+  type Weight,
+} from "../backend/backend.ts";
 import { remember } from "./attention.ts";
 import type { ModelConfig } from "./config.ts";
 import { type LayerWeights, passLayer, pickRows, type Residual } from "./layer.ts";
 import { Mtp, type MtpWeights } from "./mtp.ts";
 import { place } from "./placed.ts";
-import { turningAngles } from "./rotary.ts";
+import { rotaryAngles, turningAngles } from "./rotary.ts";
 
 /** All weights of a network. */
 export interface NetworkWeights {
@@ -39,6 +50,8 @@ export class Network {
   /** Looks one token further; null where it is not loaded. */
   readonly mtp: Mtp | null;
   readonly #weights: NetworkWeights;
+  /** Steps of few tokens, by their number. */
+  readonly #recordings: WeakMap<LatentCache, (Recording | undefined)[]> = new WeakMap();
 
   constructor(config: ModelConfig, weights: NetworkWeights, backend: Backend) {
     this.config = config;
@@ -73,9 +86,39 @@ export class Network {
     wanted: Int32Array,
     observer?: Observer,
   ): Tensor {
-    const { backend: ops, config } = this;
+    this.backend.beginStep();
+    // Where all rows are wanted, as in decoding, a step differs from another of as many tokens in these alone.
+    if (wanted.length === tokens.length && tokens.length <= recordedRows && observer === undefined) {
+      const recording = this.#recording(cache, runs, tokens, wanted);
+      if (recording !== null) return recording.run(tokens, runs, rotaryAngles(this.config.rope, runs));
+    }
+    return this.#pass(this.backend, cache, runs, tokens, wanted, observer);
+  }
+
+  /** @returns a step of so many tokens on this cache, recorded; null where the backend does not */
+  #recording(
+    cache: LatentCache,
+    runs: readonly Run[],
+    tokens: Int32Array,
+    wanted: Int32Array,
+  ): Recording | null {
+    if (this.backend.record === undefined || tokens.length === 0) return null;
+    if (!this.#recordings.has(cache)) this.#recordings.set(cache, []);
+    const compute = (ops: Ops) => this.#pass(ops, cache, runs, tokens, wanted);
+    return this.#recordings.get(cache)![tokens.length] ??= this.backend.record(tokens.length, compute);
+  }
+
+  /** From embedding to final norm. */
+  #pass(
+    ops: Ops,
+    cache: LatentCache,
+    runs: readonly Run[],
+    tokens: Int32Array,
+    wanted: Int32Array,
+    observer?: Observer,
+  ): Tensor {
+    const { config } = this;
     const { embedding, layers, finalNorm } = this.#weights;
-    ops.beginStep();
     const embedded = ops.embed(embedding, tokens);
     observer?.onHidden?.(-1, embedded);
     let residual: Residual = {

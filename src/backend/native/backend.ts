@@ -15,7 +15,9 @@ import type {
   Experts,
   LatentCache,
   MlpWeights,
+  Ops,
   PackedBytes,
+  Recording,
   Routes,
   Routing,
   Run,
@@ -39,25 +41,9 @@ import {
   needSameShape,
 } from "../shapes.ts";
 import { BatchWriter } from "./batch.ts";
-import { handleOf, NativeDevice } from "./device.ts";
-import { isaNames } from "./isa.ts";
+import { handleOf, type NativeDevice } from "./device.ts";
+import { notedBatches, Recorder } from "./recording.ts";
 import { bindExperts, loadVector, loadWeight, packWeight } from "./weights.ts";
-
-/** Options of a native backend. */
-export interface NativeOptions {
-  /** A library that has passed the handshake. */
-  readonly library: KernelLibrary;
-  /** One of `isaNames`, or null for the best that this machine has. */
-  readonly isa: string | null;
-  /** Threads that compute, the caller's included. */
-  readonly threads: number;
-  /** int8 weights meet f32 activations; otherwise activations are rounded to int8 in groups of 32. */
-  readonly exact: boolean;
-  /** Reserved for the activations of a step. */
-  readonly arenaBytes: number;
-  /** Mapped files up to this many bytes in all may be copied into huge pages; none by default. */
-  readonly movableBytes?: number;
-}
 
 /** Number types of a cache, in the order of ops.h. */
 const cacheDtypes: readonly string[] = ["f32", "bf16", "f16", "int8"];
@@ -73,16 +59,19 @@ export class NativeBackend implements Backend {
   readonly info: BackendInfo;
   readonly #device: NativeDevice;
   readonly #calls: KernelLibrary["calls"];
-  readonly #batches = new BatchWriter();
+  readonly #batches: Pick<BatchWriter, "write">;
+  readonly #recorder: Recorder;
 
-  constructor(isa: number, { library, threads, exact, arenaBytes, movableBytes = 0 }: NativeOptions) {
-    const hash = new Uint8Array(64);
-    const sources = new TextDecoder().decode(hash.subarray(0, library.calls.build_hash(hash, hash.length)));
-    this.info = { name: "cpu", kernels: isaNames[isa], threads, build: exact ? `${sources} exact` : sources };
-    this.#device = new NativeDevice(library, isa, threads, arenaBytes);
-    this.#calls = library.calls;
-    this.#device.checked(this.#calls.device_exact(this.#device.handle, exact ? 1 : 0));
-    this.#device.checked(this.#calls.device_movable(this.#device.handle, movableBytes));
+  constructor(
+    info: BackendInfo,
+    device: NativeDevice,
+    batches: Pick<BatchWriter, "write"> = new BatchWriter(),
+  ) {
+    this.info = info;
+    this.#device = device;
+    this.#calls = device.calls;
+    this.#batches = batches;
+    this.#recorder = new Recorder(device);
   }
 
   // ---- things that outlive a step
@@ -138,6 +127,13 @@ export class NativeBackend implements Backend {
   writeBlock(cache: LatentCache, block: number, from: Uint8Array): void {
     checkBlockBytes(cache, block, from, this.blockBytes(cache));
     this.#device.checked(this.#calls.cache_write(handleOf(cache), block, from, from.length));
+  }
+
+  record(nTokens: number, compute: (ops: Ops) => Tensor): Recording {
+    return this.#recorder.record(
+      nTokens,
+      (noting) => compute(new NativeBackend(this.info, noting, notedBatches)),
+    );
   }
 
   memory(): BackendMemory {

@@ -27,10 +27,14 @@ export class NativeDevice {
   readonly #files = new Map<string, number>();
   #scratch = { handle: 0, bytes: 0 };
 
+  constructor(calls: KernelLibrary["calls"], handle: number) {
+    this.calls = calls;
+    this.handle = this.checked(handle);
+  }
+
   /** @throws {DeviceError} when memory or threads cannot be had */
-  constructor(library: KernelLibrary, isa: number, threads: number, arenaBytes: number) {
-    this.calls = library.calls;
-    this.handle = this.checked(library.calls.device_open(isa, threads, arenaBytes));
+  static open({ calls }: KernelLibrary, isa: number, threads: number, arenaBytes: number): NativeDevice {
+    return new NativeDevice(calls, calls.device_open(isa, threads, arenaBytes));
   }
 
   /** @returns a result that is no error. @throws what the library says went wrong */

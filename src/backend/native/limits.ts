@@ -33,7 +33,7 @@ export class LimitMeter {
 
   /** @throws {DeviceError | RangeError} the device cannot be opened */
   constructor({ library, isa, threads, bufferBytes }: MeterOptions) {
-    this.#device = new NativeDevice(library, isaNames.indexOf(isa as typeof isaNames[number]), threads, 0);
+    this.#device = NativeDevice.open(library, isaNames.indexOf(isa as typeof isaNames[number]), threads, 0);
     this.#bufferBytes = bufferBytes;
   }
 
