@@ -12,6 +12,8 @@ import type { Terminal } from "./terminal.ts";
 
 /** States that an expression may have, by its looks, to be made one terminal. */
 const terminalSize = 4000;
+/** States of an expression that is looked for among those that were made. */
+const alikeSize = 256;
 /** Rules that call rules, within what is made one terminal: each takes calls of whoever walks them. */
 const terminalDepth = 100;
 
@@ -38,6 +40,8 @@ class Builder {
   /** How large each rule is as one terminal; null while that is being found. */
   readonly #sizes = new Map<string, number | null>();
   readonly #terminals = new Map<string, Terminal | null>();
+  /** Those of small expressions by how they are written: the commas and brackets of all lists are one. */
+  readonly #alike = new Map<string, Terminal | "nothing" | null>();
   readonly #waiting: (() => void)[] = [];
   #nEdges = 0;
 
@@ -223,7 +227,16 @@ class Builder {
       const texts = expr.items.filter((item) => item.kind === "bytes").map(({ bytes }) => bytes);
       return dfaOfTexts(texts, this.#budget);
     }
-    if (this.#sizeOf(expr) > terminalSize) return null;
+    const size = this.#sizeOf(expr);
+    if (size > terminalSize) return null;
+    if (size > alikeSize) return this.#terminalAnew(expr);
+    const key = JSON.stringify(expr);
+    let made = this.#alike.get(key);
+    if (made === undefined) this.#alike.set(key, made = this.#terminalAnew(expr));
+    return made;
+  }
+
+  #terminalAnew(expr: Expr): Terminal | "nothing" | null {
     let dfa;
     try {
       dfa = dfaOf(this.#inlined(expr), this.#budget);

@@ -106,10 +106,12 @@ export function dfaOf(expr: Expr, budget: Budget): Dfa {
   const closer = new Closer(nfa, budget);
   const table: number[] = [];
   const accepting: boolean[] = [];
-  const sets: (readonly number[])[] = [];
+  const sets: Uint16Array[] = [];
   const known = new Map<string, number>();
-  const intern = (set: readonly number[], isStart: boolean): number => {
-    const key = set.join();
+  /** Of a state that is led to alone, as most are. */
+  const alone = new Map<number, number>();
+  const intern = (set: Uint16Array, isStart: boolean): number => {
+    const key = keyOf(set);
     const found = isStart ? undefined : known.get(key);
     if (found !== undefined) return found;
     const state = sets.push(set) - 1;
@@ -122,6 +124,12 @@ export function dfaOf(expr: Expr, budget: Budget): Dfa {
     return state;
   };
   intern(closer.close([0], true), true);
+  const next = (from: readonly number[]): number => {
+    if (from.length > 1) return intern(closer.close(from, false), false);
+    let state = alone.get(from[0]);
+    if (state === undefined) alone.set(from[0], state = intern(closer.close(from, false), false));
+    return state;
+  };
   const targets: number[][] = Array.from({ length: nClasses }, () => []);
   for (let state = 0; state < sets.length; state++) {
     let work = sets[state].length;
@@ -136,11 +144,19 @@ export function dfaOf(expr: Expr, budget: Budget): Dfa {
     budget.spend(work + nClasses);
     for (let c = 0; c < nClasses; c++) {
       if (targets[c].length === 0) continue;
-      table[state * nClasses + c] = intern(closer.close(targets[c], false), false);
+      table[state * nClasses + c] = next(targets[c]);
       targets[c].length = 0;
     }
   }
   return new Dfa(classOf, nClasses, table, accepting);
+}
+
+/** One text for each set of states, of which there are fewer than a text has kinds of units. */
+function keyOf(set: Uint16Array): string {
+  if (set.length <= 4096) return String.fromCharCode.apply(null, set as unknown as number[]);
+  let key = "";
+  for (let i = 0; i < set.length; i += 4096) key += String.fromCharCode(...set.subarray(i, i + 4096));
+  return key;
 }
 
 /**
@@ -181,6 +197,8 @@ class Closer {
   /** When a state was last met. */
   readonly #met: Uint32Array;
   #time = 0;
+  /** States whose text may end there; made where some end only as the whole text does. */
+  #ending: Uint8Array | null = null;
 
   constructor(nfa: Nfa, budget: Budget) {
     this.#nfa = nfa;
@@ -189,33 +207,64 @@ class Closer {
   }
 
   /** @returns the states that read a byte, and those before the end, ascending */
-  close(from: readonly number[], isStart: boolean): readonly number[] {
+  close(from: readonly number[], isStart: boolean): Uint16Array {
     const { edges, endJumps } = this.#nfa;
     const states = this.#reach(from, isStart, false);
-    return states.filter((state) => edges[state].length > 0 || state === 1 || endJumps.has(state))
-      .sort((a, b) => a - b);
+    let n = 0;
+    for (let i = 0; i < states.length; i++) {
+      const state = states[i];
+      if (edges[state].length > 0 || state === 1 || endJumps.has(state)) states[n++] = state;
+    }
+    states.length = n;
+    return Uint16Array.from(states).sort();
   }
 
-  reachesEnd(states: readonly number[], isStart: boolean): boolean {
-    if (states.includes(1)) return true;
-    return this.#nfa.endJumps.size > 0 && this.#reach(states, isStart, true).includes(1);
+  reachesEnd(states: Uint16Array, isStart: boolean): boolean {
+    if (this.#nfa.endJumps.size === 0) return states.includes(1);
+    if (isStart) return this.#reach(states, isStart, true).includes(1);
+    const ending = this.#ending ??= this.#findEnding();
+    return states.some((state) => ending[state] === 1);
   }
 
-  #reach(from: readonly number[], isStart: boolean, isEnd: boolean): number[] {
+  #findEnding(): Uint8Array {
+    const { jumps, endJumps } = this.#nfa;
+    const before: number[][] = jumps.map(() => []);
+    jumps.forEach((targets, state) => targets.forEach((to) => before[to].push(state)));
+    for (const [state, targets] of endJumps) for (const to of targets) before[to].push(state);
+    const ending = new Uint8Array(jumps.length);
+    ending[1] = 1;
+    const open = [1];
+    for (let state = open.pop(); state !== undefined; state = open.pop()) {
+      for (const from of before[state]) {
+        if (ending[from] === 1) continue;
+        ending[from] = 1;
+        open.push(from);
+      }
+    }
+    return ending;
+  }
+
+  #reach(from: ArrayLike<number>, isStart: boolean, isEnd: boolean): number[] {
     const { jumps, startJumps, endJumps } = this.#nfa;
     const time = ++this.#time;
     const reached: number[] = [];
-    const meet = (state: number) => {
-      if (this.#met[state] === time) return;
-      this.#met[state] = time;
-      reached.push(state);
+    const met = this.#met;
+    const meet = (states: ArrayLike<number>) => {
+      for (let i = 0; i < states.length; i++) {
+        const state = states[i];
+        if (met[state] === time) continue;
+        met[state] = time;
+        reached.push(state);
+      }
     };
-    from.forEach(meet);
+    meet(from);
     for (let i = 0; i < reached.length; i++) {
       const state = reached[i];
-      jumps[state].forEach(meet);
-      if (isStart) startJumps.get(state)?.forEach(meet);
-      if (isEnd) endJumps.get(state)?.forEach(meet);
+      if (jumps[state].length > 0) meet(jumps[state]);
+      const atStart = isStart ? startJumps.get(state) : undefined,
+        atEnd = isEnd ? endJumps.get(state) : undefined;
+      if (atStart !== undefined) meet(atStart);
+      if (atEnd !== undefined) meet(atEnd);
     }
     this.#budget.spend(reached.length);
     return reached;
@@ -291,14 +340,14 @@ function product(a: Dfa, b: Dfa, inBoth: boolean, budget: Budget): Dfa {
   if (a.isEmpty || (inBoth && b.isEmpty)) return new Dfa(classOf, pairs.length, [], []);
   intern(a.start, b.isEmpty ? -1 : b.start);
   for (let state = 0; state < states.length; state++) {
-    budget.spend(pairs.length);
+    budget.spend(2 * pairs.length);
     const [x, y] = states[state];
-    pairs.forEach(([ca, cb], c) => {
-      const nextX = a.stepClass(x, ca);
-      const nextY = y < 0 ? -1 : b.stepClass(y, cb);
-      if (nextX < 0 || (inBoth && nextY < 0)) return;
+    for (let c = 0; c < pairs.length; c++) {
+      const nextX = a.stepClass(x, pairs[c][0]);
+      const nextY = y < 0 ? -1 : b.stepClass(y, pairs[c][1]);
+      if (nextX < 0 || (inBoth && nextY < 0)) continue;
       table[state * pairs.length + c] = intern(nextX, nextY);
-    });
+    }
   }
   return new Dfa(classOf, pairs.length, table, accepting);
 }

@@ -96,7 +96,7 @@ function leftCallsOf(rule: GraphRule, budget: Budget): Set<GraphRule> {
 export function findHeights(nodes: readonly GraphNode[], nEdges: number, budget: Budget): void {
   for (let isNew = true; isNew;) {
     isNew = false;
-    budget.spend(nodes.length + nEdges);
+    budget.spend(2 * (nodes.length + nEdges));
     // Ends come last where a rule is built: backwards most heights are known after one pass.
     for (let i = nodes.length - 1; i >= 0; i--) {
       const height = heightOf(nodes[i]);

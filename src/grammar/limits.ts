@@ -4,7 +4,7 @@
  */
 import { RequestError } from "../errors.ts";
 
-/** Bounds of one terminal. A step of work is some 50 ns. */
+/** Bounds of one terminal. A step of work is some 70 ns. */
 export const limits = {
   /** Bytes of a grammar as it is written. */
   sourceBytes: 1 << 20,
@@ -26,8 +26,8 @@ export const limits = {
   count: 1 << 24,
 };
 
-/** Steps of work that compiling a grammar may take, all its parts together: about half a second. */
-const mostWork = 6_000_000;
+/** Steps of work that compiling a grammar may take, all its parts together: about a quarter of a second. */
+const mostWork = 3_300_000;
 
 /** Counts the work on a grammar. */
 export class Budget {

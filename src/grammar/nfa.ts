@@ -2,9 +2,23 @@
  * Regular expressions to nondeterministic automata over the bytes of UTF-8 (Thompson's construction).
  * @module
  */
+import type { CharSet } from "./char_set.ts";
 import type { Expr } from "./expr.ts";
 import { limits, TooLargeError } from "./limits.ts";
 import { byteSequences } from "./utf8.ts";
+
+const sequences = new WeakMap<CharSet, readonly (readonly number[])[]>();
+
+/** The bytes of some characters; a set is asked for again wherever it stands. */
+function sequencesOf(set: CharSet): readonly (readonly number[])[] {
+  let known = sequences.get(set);
+  if (known === undefined) {
+    const found: number[][] = [];
+    for (let i = 0; i < set.length; i += 2) found.push(...byteSequences(set[i], set[i + 1]));
+    sequences.set(set, known = found);
+  }
+  return known;
+}
 
 /** States are numbers from 0, the start; 1 is the end. */
 export class Nfa {
@@ -91,9 +105,7 @@ export class Nfa {
   }
 
   #addChars(set: readonly number[], from: number, to: number): void {
-    for (let i = 0; i < set.length; i += 2) {
-      for (const ranges of byteSequences(set[i], set[i + 1])) this.#addBytes(ranges, from, to);
-    }
+    for (const ranges of sequencesOf(set)) this.#addBytes(ranges, from, to);
   }
 
   /** @param ranges first, last of each byte in turn */

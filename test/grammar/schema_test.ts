@@ -356,6 +356,38 @@ test("references, lists and alternatives that go on and on are refused by where 
   assert.ok(accepts(chain(100, (next) => ({ anyOf: [next, { type: "boolean" }] })), true));
 });
 
+test("hundreds of alternatives that a property tells apart are compiled, in whatever way it lists its values", () => {
+  const many = <T>(n: number, make: (i: number) => T) => Array.from({ length: n }, (_, i) => make(i));
+  const kind = (tag: Schema) => ({
+    type: "object",
+    properties: { kind: tag, size: { type: "integer" } },
+    required: ["kind", "size"],
+    additionalProperties: false,
+  });
+  const tagged = many(300, (i) => kind({ const: `k${i}` }));
+  const listed = many(300, (i) => kind({ enum: [`k${2 * i}`, `k${2 * i + 1}`] }));
+  const named = many(300, (i) => ({ $ref: `#/$defs/d${i}` }));
+  const $defs = Object.fromEntries(tagged.map((each, i) => [`d${i}`, each]));
+  for (const schema of [{ oneOf: tagged }, { oneOf: listed }, { oneOf: named, $defs }]) {
+    assert.ok(accepts(schema, { kind: "k299", size: 1 }));
+    assert.ok(!accepts(schema, { kind: "k600", size: 1 }));
+  }
+  const several = {
+    oneOf: [...many(9, (i) => kind({ const: i })), { anyOf: [kind({ const: "a" }), kind({ const: "b" })] }],
+  };
+  assert.ok(accepts(several, { kind: "b", size: 1 }));
+  for (
+    const alike of [
+      [...tagged.slice(0, 20), kind({ const: "k7" })],
+      [...listed.slice(0, 20), kind({ enum: ["x", "k3"] })],
+      [...tagged.slice(0, 20), { type: "object" }],
+      [...tagged.slice(0, 20), kind({ type: "string" })],
+    ]
+  ) {
+    assert.throws(() => start({ oneOf: alike }), /a document may follow both/);
+  }
+});
+
 test("listed values are the same however their properties are ordered", () => {
   const one = { a: [1, { b: "é", c: null }], d: -0 }, other = { d: 0, a: [1, { c: null, b: "é" }] };
   assert.ok(accepts({ enum: [one], allOf: [{ enum: [other, 5] }] }, one));

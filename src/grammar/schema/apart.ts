@@ -25,8 +25,46 @@ export class Separator {
     this.#budget = budget;
   }
 
+  /**
+   * Whether one property tells all alternatives apart, each of which asks for it and lists values of its own: of
+   * hundreds of them that is seen at once, where pairs would be thousands.
+   */
+  areTagged(branches: readonly (readonly Flat[])[]): boolean {
+    const [names = [], ...others] = branches.map((flats) => this.#tagsOf(flats));
+    return [...names].some(([name, values]) => {
+      const known = new Set(values);
+      return others.every((tags) =>
+        tags.get(name)?.every((value) => known.size < known.add(value).size) ?? false
+      );
+    });
+  }
+
+  /** The values that properties list in all of some alternatives, which are objects, by name. */
+  #tagsOf(flats: readonly Flat[]): Map<string, readonly string[]> {
+    const found = flats.map((flat) => {
+      this.#budget.spend(200);
+      const tags = new Map<string, readonly string[]>();
+      const types = typesIn(flat);
+      if (listedIn(flat) !== null || types.size !== 1 || !types.has("object")) return tags;
+      const shape = objectShape(flat, this.#document, this.#budget);
+      for (const name of shape.required) {
+        const ofValue = this.flattener.all(shape.valueAt(name)).map(listedIn);
+        const values = ofValue.flatMap((values) => values ?? []);
+        if (ofValue.every((values) => values !== null)) tags.set(name, [...new Set(values.map(spelling))]);
+        this.#budget.spend(20 * values.length);
+      }
+      return tags;
+    });
+    const [first = new Map<string, readonly string[]>(), ...others] = found;
+    return new Map(
+      [...first].filter(([name]) => others.every((tags) => tags.has(name))).map(([name, values]) =>
+        [name, [...new Set([...values, ...others.flatMap((tags) => tags.get(name)!)])]] as const
+      ),
+    );
+  }
+
   areApart(a: Flat, b: Flat, depth = 0): boolean {
-    this.#budget.spend(1000);
+    this.#budget.spend(250);
     const valuesA = listedIn(a), valuesB = listedIn(b);
     if (valuesA !== null) {
       return valuesA.every((value) => !this.validator.fits(value, a) || !this.validator.fits(value, b));

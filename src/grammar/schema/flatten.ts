@@ -14,19 +14,25 @@ export type Flat = readonly SchemaNode[];
 /** Alternatives at one place. */
 const mostAlternatives = 1024;
 
-/** Says of two alternatives of a `oneOf` whether a reply could be both. */
-export type AreApart = (a: Flat, b: Flat) => boolean;
+/** Says of the alternatives of a `oneOf` whether a reply could follow two of them. */
+export interface Apart {
+  areTagged(branches: readonly (readonly Flat[])[]): boolean;
+  areApart(a: Flat, b: Flat): boolean;
+}
+
+/** Alternatives that are compared in pairs at once. */
+const fewBranches = 8;
 
 export class Flattener {
   readonly #document: SchemaDocument;
-  readonly #areApart: AreApart;
+  readonly #apart: Apart;
   readonly #budget: Budget;
   readonly #known = new Map<SchemaNode, readonly Flat[]>();
   readonly #open = new Set<SchemaNode>();
 
-  constructor(document: SchemaDocument, areApart: AreApart, budget: Budget) {
+  constructor(document: SchemaDocument, apart: Apart, budget: Budget) {
     this.#document = document;
-    this.#areApart = areApart;
+    this.#apart = apart;
     this.#budget = budget;
   }
 
@@ -70,9 +76,10 @@ export class Flattener {
 
   #oneOf(node: SchemaNode): readonly Flat[] {
     const branches = this.#document.children(node, "oneOf").map((each) => this.#flatten(each));
+    if (branches.length > fewBranches && this.#apart.areTagged(branches)) return branches.flat();
     for (const [i, ones] of branches.entries()) {
       for (let j = 0; j < i; j++) {
-        if (branches[j].every((other) => ones.every((one) => this.#areApart(one, other)))) continue;
+        if (branches[j].every((other) => ones.every((one) => this.#apart.areApart(one, other)))) continue;
         throw schemaError(
           `${node.path}/oneOf`,
           `a document may follow both ${j} and ${i}, which cannot be ruled out; anyOf can be enforced`,

@@ -41,7 +41,7 @@ class SchemaCompiler {
     this.#budget = budget;
     this.#document = new SchemaDocument(schema);
     const separator = new Separator(this.#document, budget);
-    this.#flattener = new Flattener(this.#document, (a, b) => separator.areApart(a, b), budget);
+    this.#flattener = new Flattener(this.#document, separator, budget);
     this.#validator = new Validator(this.#document, this.#flattener, budget);
     separator.flattener = this.#flattener;
     separator.validator = this.#validator;
