@@ -6,6 +6,7 @@
 // one long sequence also occupies all threads and yet gives the same bits on any number of them.
 #include "absorbed_int8.h"
 #include "eight_rows.h"
+#include "sixteen_rows.h"
 
 enum { SHORT_SPAN = 4, LONG_SPAN = 8, SHORT_SPANS = 16 };  // in blocks; the first 4096 positions are in short spans
 enum { UP_ROWS = 8 };  // rows of kv_up that stay in the first-level cache while all tokens use them
@@ -44,6 +45,30 @@ INLINE float *partial_of(const wave *w, const absorbed_token *token, int32_t gro
   return token->partial + ((size_t)group * (size_t)token->spans + (size_t)span) * w->partial_floats;
 }
 
+// Up to MOST_VECTORS tokens from `first` on: the queries or the mixed latents of a head, and where their products go.
+INLINE vectors queries_of(const wave *w, int32_t first, int32_t head) {
+  vectors v = {.n = least(MOST_VECTORS, w->n_tokens - first)};
+  for (int i = 0; i < v.n; i++) {
+    v.x[i] = query_of(w->attention, w->tokens[first + i].row, w->first_head + head);
+    v.to[i] = latent_of(w, first + i, head);
+  }
+  return v;
+}
+INLINE vectors mixes_of(const wave *w, int32_t first, int32_t head) {
+  vectors v = {.n = least(MOST_VECTORS, w->n_tokens - first)};
+  for (int i = 0; i < v.n; i++) {
+    v.x[i] = latent_of(w, first + i, head);
+    v.to[i] = out_of(w->attention, w->tokens[first + i].row, w->first_head + head);
+  }
+  return v;
+}
+// `n` rows of kv_up from row `first` of a head on.
+INLINE packed_rows rows_of_head(const wave *w, int32_t head, int32_t first, int32_t n) {
+  const attention *a = w->attention;
+  const int32_t next = least(head + a->device->threads, w->n_heads - 1), stride = a->nope + a->v;
+  return (packed_rows){a->kv_up, (w->first_head + head) * stride + first, n / T16_ROWS, (w->first_head + next) * stride + first};
+}
+
 // ---- absorb
 
 // latent (width) += rows (n, width) by their factors, ascending
@@ -66,7 +91,13 @@ static void absorb_head(void *context, int32_t head, int32_t thread) {
     const float *rotated = query_of(a, w->tokens[token].row, w->first_head + head) + a->nope;
     memcpy(latent + padded_rank, rotated, (size_t)a->rope * sizeof(float));
   }
-  for (int32_t first = 0; first < a->nope; first += UP_ROWS) {
+  const sixteen_products *packed = as_sixteen_rows(a->kv_up, first_row, a->nope);
+  const packed_rows own = rows_of_head(w, head, 0, a->nope);
+  for (int32_t token = 0; packed && token < w->n_tokens; token += MOST_VECTORS) {
+    const vectors v = queries_of(w, token, head);
+    packed->add(&own, &v, rows);
+  }
+  for (int32_t first = 0; !packed && first < a->nope; first += UP_ROWS) {
     const int n = least(UP_ROWS, a->nope - first);
 #ifdef __AVX2__
     const eight_products *direct = w->n_tokens == 1 ? as_eight_rows(a->kv_up, first_row + first, n) : NULL;
@@ -172,7 +203,13 @@ static void values_of_head(void *context, int32_t head, int32_t thread) {
   float *rows = thread_scratch(a->device, thread);
   for (int32_t token = 0; token < w->n_tokens; token++)
     merge_spans(w, w->tokens + token, head, latent_of(w, token, head));
-  for (int32_t first = 0; first < a->v; first += UP_ROWS) {
+  const sixteen_products *packed = as_sixteen_rows(a->kv_up, first_row, a->v);
+  const packed_rows own = rows_of_head(w, head, a->nope, a->v);
+  for (int32_t token = 0; packed && token < w->n_tokens; token += MOST_VECTORS) {
+    const vectors v = mixes_of(w, token, head);
+    packed->multiply(&own, &v);
+  }
+  for (int32_t first = 0; !packed && first < a->v; first += UP_ROWS) {
     const int n = least(UP_ROWS, a->v - first);
 #ifdef __AVX2__
     const eight_products *direct = w->n_tokens == 1 ? as_eight_rows(a->kv_up, first_row + first, n) : NULL;
@@ -250,7 +287,8 @@ static status attend_absorbed(const attention *a, const batch *b) {
   int32_t n_tokens = 0;
   for (const run *r = b->runs; r < b->runs + b->n_runs; r++) n_tokens += r->is_prompt ? 0 : r->count;
   if (n_tokens == 0) return 0;
-  const size_t floats = (size_t)a->groups * CACHE_GROUP * HEAD_LANES + block_workspace(a);  // more than integers need
+  size_t floats = (size_t)a->groups * CACHE_GROUP * HEAD_LANES + block_workspace(a);  // more than integers need
+  if (floats < add_workspace(a->nope / T16_ROWS)) floats = add_workspace(a->nope / T16_ROWS);
   status checked = check_thread_scratch("latent_attention", floats * sizeof(float));
   if (checked < 0) return checked;
 

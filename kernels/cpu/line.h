@@ -2,6 +2,8 @@
 //
 // A file line_*.h has, for its instruction set:
 //   load_line and_line or_line shift_line      the last moves 16-bit lanes right: bits to be masked come in
+//   less_line levels_of_line                   bytes less a number; what codes stand for in a table, signed bytes
+//   top_byte16                                 signed byte c of each lane as its top one, times 2^24
 //   small_start small_dot small_total          codes 0..15 less `zero`; sums of one group, 8 lines
 //   wide_of wide_of_codes wide_start wide_dot  signed weights -127..127, or what codes stand for in a table
 // The starts and totals are given the sum of all activations of the group; x is four of them.
@@ -29,5 +31,12 @@ INLINE line line_of(int format, const uint8_t *block, int half, int j) {
   const line low = and_line(shift_line(load_line(from), 4 * half + 3), 1);
   const line middle = and_line(shift_line(load_line(from + LINE), 4 * half + 2), 2);
   return or_line(or_line(low, middle), and_line(shift_line(load_line(from + 2 * LINE), 4 * half + 1), 4));
+}
+
+// As signed bytes that are to be scaled, and for INT4A to be added to.
+INLINE line signed_line_of(int format, const uint8_t *block, int half, int j) {
+  const line codes = line_of(format, block, half, j);
+  if (format == NF4) return levels_of_line(codes, nf4_levels);
+  return code_zero(format) == 0 ? codes : less_line(codes, code_zero(format));
 }
 #endif

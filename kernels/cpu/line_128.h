@@ -11,6 +11,13 @@ INLINE line and_line(line a, int mask) { EACH4(r) a.v[r] &= (uint8_t)mask; retur
 INLINE line or_line(line a, line b) { EACH4(r) a.v[r] |= b.v[r]; return a; }
 typedef uint16_t u16x8 __attribute__((vector_size(16)));
 INLINE line shift_line(line a, int n) { EACH4(r) a.v[r] = (u8x16)((u16x8)a.v[r] >> n); return a; }
+INLINE line less_line(line a, int n) { EACH4(r) a.v[r] -= (uint8_t)n; return a; }
+typedef uint32_t u32x4 __attribute__((vector_size(16)));
+INLINE i32x16 top_byte16(line a, int c) {
+  i32x16 top;
+  EACH4(r) top.v[r] = (i32x4)((u32x4)a.v[r] << (24 - 8 * c) & 0xff000000u);
+  return top;
+}
 
 // All weights are signed bytes here, and codes are small ones.
 typedef i32x16 small_sum;
@@ -37,6 +44,7 @@ INLINE wide_line wide_of_codes(line codes, const int8_t *table) {
 #endif
   return codes;
 }
+INLINE line levels_of_line(line codes, const int8_t *table) { return wide_of_codes(codes, table); }
 INLINE i32x16 wide_start(int32_t sum_x) { return (void)sum_x, (i32x16){0}; }
 INLINE i32x16 wide_dot(i32x16 sum, wide_line w, int32_t x) { return dot16(sum, &w, x); }
 

@@ -10,6 +10,24 @@ INLINE line and_line(line a, int mask) {
 }
 INLINE line or_line(line a, line b) { return (line){_mm256_or_si256(a.lo, b.lo), _mm256_or_si256(a.hi, b.hi)}; }
 INLINE line shift_line(line a, int n) { return (line){_mm256_srli_epi16(a.lo, n), _mm256_srli_epi16(a.hi, n)}; }
+INLINE line less_line(line a, int n) {
+  const __m256i each = _mm256_set1_epi8((char)n);
+  return (line){_mm256_sub_epi8(a.lo, each), _mm256_sub_epi8(a.hi, each)};
+}
+INLINE line levels_of_line(line codes, const int8_t *table) {
+  const __m256i levels = _mm256_broadcastsi128_si256(_mm_load_si128((const __m128i *)table));
+  return (line){_mm256_shuffle_epi8(levels, codes.lo), _mm256_shuffle_epi8(levels, codes.hi)};
+}
+// In one instruction: a shift leaves the bytes below.
+INLINE i32x16 top_byte16(line a, int c) {
+  if (c == 3) {
+    const __m256i top = _mm256_set1_epi32((int)0xff000000);
+    return (i32x16){_mm256_and_si256(a.lo, top), _mm256_and_si256(a.hi, top)};
+  }
+  const int32_t from = c << 24 | 0x808080, next = 4 << 24;  // 0x80 puts a zero
+  const __m256i places = _mm256_broadcastsi128_si256(_mm_setr_epi32(from, from + next, from + 2 * next, from + 3 * next));
+  return (i32x16){_mm256_shuffle_epi8(a.lo, places), _mm256_shuffle_epi8(a.hi, places)};
+}
 
 // An end of what the compiler may reorder: it would add up integers as a tree, of whose leaves most do not fit
 // into 16 registers.

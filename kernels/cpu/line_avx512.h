@@ -5,10 +5,15 @@ INLINE line load_line(const uint8_t *from) { return _mm512_loadu_si512(from); }
 INLINE line and_line(line a, int mask) { return _mm512_and_si512(a, _mm512_set1_epi8((char)mask)); }
 INLINE line or_line(line a, line b) { return _mm512_or_si512(a, b); }
 INLINE line shift_line(line a, int n) { return _mm512_srli_epi16(a, (unsigned)n); }
+INLINE line less_line(line a, int n) { return _mm512_sub_epi8(a, _mm512_set1_epi8((char)n)); }
+INLINE i32x16 top_byte16(line a, int c) {
+  return _mm512_and_si512(_mm512_slli_epi32(a, (unsigned)(24 - 8 * c)), _mm512_set1_epi32((int)0xff000000));
+}
 INLINE line look_up_line(line codes, const int8_t *table, int bias) {
   const __m128i levels = _mm_xor_si128(_mm_load_si128((const __m128i *)table), _mm_set1_epi8((char)bias));
   return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(levels), codes);
 }
+INLINE line levels_of_line(line codes, const int8_t *table) { return look_up_line(codes, table, 0); }
 
 #ifdef __AVX512VNNI__
 // vpdpbusd wants unsigned weights: codes as they are, others plus 128 (a flip of the top bit). What that adds is

@@ -12,6 +12,7 @@
 //   dot_runs16 turn_line16 store_fours16 load16_i32 load16_u8   attention over int8: absorbed_int8.h
 //   pow2_scale16                                         a * 2^n, rounded once
 //   blend16(n, a, b)                                     lanes 0..n-1 of a (n in 0..16), the others of b
+//   take_part16(part, a, b)                              one of LANE_PARTS equal parts of a's lanes, the others of b
 // and the enum names of what its registers and its processors suit: tiles (tile.h), and how many bytes ahead streams of
 // weights are fetched, one of them (PREFETCH_ONE) or each of several (PREFETCH_EACH).
 // min16 and max16 return `b` where either operand is NaN: put the operand whose NaN must survive second.

@@ -56,6 +56,8 @@ INLINE f32x16 pow2_scale16(f32x16 a, f32x16 n) {
   }
   return a;
 }
+enum { LANE_PARTS = 1 };
+INLINE f32x16 take_part16(int part, f32x16 a, f32x16 b) { return (void)part, (void)b, a; }
 INLINE f32x16 blend16(int n, f32x16 a, f32x16 b) {
   const f32x16 mask = load16(first_lanes + 16 - n);
   EACH4(r) b.v[r] = select4((i32x4)mask.v[r], a.v[r], b.v[r]);

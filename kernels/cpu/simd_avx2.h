@@ -36,6 +36,10 @@ INLINE f32x16 blend16(int n, f32x16 a, f32x16 b) {
   return (f32x16){_mm256_blendv_ps(b.lo, a.lo, mask.lo), _mm256_blendv_ps(b.hi, a.hi, mask.hi)};
 }
 
+// What is computed of a register of which only half is taken falls to the compiler: so sums of eight lanes at a time leave
+// registers for what else a loop needs.
+enum { LANE_PARTS = 2 };
+INLINE f32x16 take_part16(int part, f32x16 a, f32x16 b) { return part == 0 ? (f32x16){a.lo, b.hi} : (f32x16){b.lo, a.hi}; }
 INLINE f32x16 in_register16(f32x16 a) { return a; }  // there are none to spare
 // Sums of a tile (tile.h): six times one leaves 4 of the 16 registers, and each activation is used once, from
 // memory; three times two is slower.

@@ -17,6 +17,8 @@ INLINE f32x16 min16(f32x16 a, f32x16 b) { return _mm512_min_ps(a, b); }
 INLINE f32x16 max16(f32x16 a, f32x16 b) { return _mm512_max_ps(a, b); }
 INLINE f32x16 round16(f32x16 a) { return _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
 INLINE f32x16 pow2_scale16(f32x16 a, f32x16 n) { return _mm512_scalef_ps(a, n); }
+enum { LANE_PARTS = 1 };
+INLINE f32x16 take_part16(int part, f32x16 a, f32x16 b) { return (void)part, (void)b, a; }
 INLINE f32x16 blend16(int n, f32x16 a, f32x16 b) { return _mm512_mask_mov_ps(b, (__mmask16)((1u << n) - 1), a); }
 
 // Keeps a value that several instructions read in a register: the compiler must not load it again for each.

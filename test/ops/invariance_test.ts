@@ -50,6 +50,18 @@ for (const format of weightFormats) {
     const routed = random.experts(9, 150, 24, format), shared = random.experts(1, 150, 40, format);
     return (x) => ops.experts(x, ops.routeExperts(x, gate, bias, routing), routed, shared);
   };
+  ops[`attention of generated tokens with ${format} weights`] = (ops, random) => {
+    const shape = attentionShape(3, 48, 2, 32, 128), past = 70;
+    const attention = prepare(ops, random, shape, [{ past, count: 0, isPrompt: true }], { format });
+    const run = { firstPosition: 0, count: past, isPrompt: true, blocks: attention.blocks[0] };
+    const kv = random(past, 130), angles = random.angles(past, 2);
+    ops.appendLatent(attention.cache, layer, ops.batch([run]), kv, attention.norm, 1e-6, angles, true);
+    const now = { ...run, firstPosition: past - 1, count: 1, isPrompt: false };
+    return (x) => {
+      const batch = ops.batch(Array.from({ length: x.rows }, () => now));
+      return ops.latentAttention(attention.cache, layer, batch, x, attention.kvUp, shape);
+    };
+  };
 }
 
 /** Ways to cut 130 rows: alone, in pairs, around the sizes where kernels change over, all at once. */

@@ -84,6 +84,11 @@ for (const format of formats) {
       format,
     }),
     "rows in eights": attendCase(attentionShape(3, 24, 8, 16, 90), [prompt(0, 9), generated(20)], { format }),
+    "rows in sixteens": attendCase(
+      attentionShape(3, 32, 8, 48, 128),
+      [prompt(0, 9), generated(20), generated(3, 9)],
+      { format },
+    ),
     "wider than a block of 128": attendCase(
       attentionShape(3, 50, 4, 40, 150),
       [prompt(0, 9), generated(20)],
