@@ -8,7 +8,6 @@
 // codes one in ten thousand is.
 #ifndef HADAL_FP8_STRIP_AVX2_H
 #define HADAL_FP8_STRIP_AVX2_H
-#include "tile.h"
 
 // Eight values times `scale` and 2^-120.
 INLINE __m256 load8_fp8(const uint8_t *from, __m256 scale) {
@@ -43,12 +42,5 @@ INLINE bool plain_fp8_strip(float *out, const float *x, const weight_rows *w, in
   if (later_block) add_sums4(out, sum[0], sum[1], sum[2], sum[3]);
   else store_sums4(out, sum[0], sum[1], sum[2], sum[3]);
   return true;
-}
-
-static __attribute__((noinline)) void fp8_strip(int n_rows, float *out, size_t out_stride, const float *const *x, const weight_rows *w,
-                                                int width, bool later_block) {
-  (void)n_rows;
-  if (!plain_fp8_strip(out, x[0], w, width, later_block))
-    tile(1, STRIP_COLUMNS, FP8, true, out, out_stride, x, w, width, later_block);
 }
 #endif

@@ -5,7 +5,7 @@
 #include "gguf_panel.h"
 #include "gguf_rows.h"
 #include "packed.h"
-#include "tile.h"
+#include "strip.h"
 #include "weight_row.h"
 #ifdef TILE_HALVES
 #include "panel_avx2.h"
@@ -59,17 +59,16 @@ INLINE void multiply_tiles(tile_fn fn, float *out, size_t out_stride, const acti
 
 INLINE int block_width(int32_t width, int32_t k) { return width - k < K_BLOCK ? width - k : K_BLOCK; }
 
-// Few activation rows: the weights flow by once, in the order of the file.
+// Few activation rows: the weights flow by once.
 static void stream(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count) {
   // With one activation row, several weight rows at once (a strip) gain where the chain of sums of one is what a core
-  // waits for: in rows that caches hold, in fp8, costly to widen, and in all of them on AVX2. Where one row keeps up
-  // with memory, its stream is what hardware prefetches best.
-  const bool in_strips = a->n == 1 && (w->format == FP8 || w->width <= STRIP_WIDTH);
-  const tile_fn *several = in_strips ? strip_of : tile_of;
-  const int32_t at_once = in_strips ? STRIP_COLUMNS : a->n == 1 ? 1 : TILE_COLUMNS;
-  for (int32_t c = 0, columns; c < count; c += columns) {
+  // waits for: in rows that caches hold, in fp8, costly to widen, and in all of them on AVX2.
+  const bool in_strips = a->n == 1 && STRIP_COLUMNS > 1 && (w->format == FP8 || w->width <= STRIP_WIDTH);
+  const int32_t n_strips = in_strips ? count / STRIP_COLUMNS : 0, at_once = a->n == 1 ? 1 : TILE_COLUMNS;
+  multiply_strips(out, a->x + row_of(a, 0) * (size_t)a->width, w, first, n_strips);
+  for (int32_t c = n_strips * STRIP_COLUMNS, columns; c < count; c += columns) {
     columns = count - c < at_once ? 1 : at_once;
-    const tile_fn fn = (columns == 1 ? column_of : several)[w->format];
+    const tile_fn fn = (columns == 1 ? column_of : tile_of)[w->format];
     for (int32_t k = 0; k < w->width; k += K_BLOCK) {
       const weight_rows rows = rows_at(w, first + c, k);
       multiply_tiles(fn, out + c, out_stride, a, 0, n_tiles(a->n, TILE_ROWS), &rows, k, block_width(w->width, k));

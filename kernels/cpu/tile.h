@@ -131,27 +131,11 @@ TILE_FUNCTIONS(f32, F32)
 TILE_FUNCTIONS(bf16, BF16)
 TILE_FUNCTIONS(f16, F16)
 TILE_FUNCTIONS(fp8, FP8)
-// One activation row with STRIP_COLUMNS weight rows of up to STRIP_WIDTH values.
-#define STRIP_FUNCTION(name, format)                                                                                                \
-  static __attribute__((noinline)) void name##_strip(int n_rows, float *out, size_t out_stride, const float *const *x,              \
-                                                     const weight_rows *w, int width, bool later_block) {                           \
-    (void)n_rows;                                                                                                                   \
-    tile(1, STRIP_COLUMNS, format, true, out, out_stride, x, w, width, later_block);                                                \
-  }
-STRIP_FUNCTION(f32, F32)
-STRIP_FUNCTION(bf16, BF16)
-STRIP_FUNCTION(f16, F16)
-#ifdef PLAIN_FP8
-#include "fp8_strip_avx2.h"
-#else
-STRIP_FUNCTION(fp8, FP8)
-#endif
 #ifndef TILE_HALVES
 TILE_FUNCTION(panel_tile, TILE_COLUMNS, F32, false)
 TILE_FUNCTION(panel_column, 1, F32, false)
 #endif
 
 static const tile_fn tile_of[] = {[F32] = f32_tile, [BF16] = bf16_tile, [F16] = f16_tile, [FP8] = fp8_tile};
-static const tile_fn strip_of[] = {[F32] = f32_strip, [BF16] = bf16_strip, [F16] = f16_strip, [FP8] = fp8_strip};
 static const tile_fn column_of[] = {[F32] = f32_column, [BF16] = bf16_column, [F16] = f16_column, [FP8] = fp8_column};
 #endif
