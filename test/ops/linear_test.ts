@@ -19,6 +19,8 @@ for (const format of weightFormats) {
       Array.from({ length: 70 }, (_, i) => ops.linear(random(3, i + 1), random.weight(5, i + 1, format))),
     "every number of outputs to 70": (ops, random) =>
       Array.from({ length: 70 }, (_, i) => ops.linear(random(2, 40), random.weight(i + 1, 40, format))),
+    "one row of 1100 by every number of outputs to 40": (ops, random) =>
+      Array.from({ length: 40 }, (_, i) => ops.linear(random(1, 1100), random.weight(i + 1, 1100, format))),
     "widths and outputs around blocks of 128": (ops, random) =>
       [127, 128, 129, 255, 256, 257, 511, 513].map((size) =>
         ops.linear(random(2, size), random.weight(size, size, format))
