@@ -76,7 +76,7 @@ INLINE small_sum small_dot(small_sum sum, line codes, int32_t x) {
 INLINE i32x16 small_total(small_sum sum, int zero, int32_t sum_x) {
   const __m256i one = _mm256_set1_epi16(1), lo = _mm256_madd_epi16(sum.lo, one), hi = _mm256_madd_epi16(sum.hi, one);
   if (zero == 0) return (i32x16){lo, hi};
-  const __m256i less = _mm256_set1_epi32(zero * sum_x);
+  const __m256i less = _mm256_slli_epi32(_mm256_set1_epi32(sum_x), __builtin_ctz((unsigned)zero));  // zero: a power of two
   return (i32x16){_mm256_sub_epi32(lo, less), _mm256_sub_epi32(hi, less)};
 }
 
@@ -104,7 +104,8 @@ INLINE i32x16 wide_dot(i32x16 sum, wide_line w, int32_t x) {
 
 // Rows and groups of 16 weight rows of a tile: what leaves room for its operands in 16 registers.
 enum { WIDE_ROWS = 4, SMALL_ROWS = 4, PACKED_COLUMNS = 1 };
-// How far ahead a stream of blocks is fetched (simd_avx2.h says why so near): 1 to 1.5 KB is 8 to 13 % faster than 4 KB
-// for int8, 7 to 9 for int4 (one core).
-// With several rows of activations, each line takes longer: 2 KB is 3 to 6 % faster for int4, up to 6 for int8.
+// How far ahead a stream of blocks is fetched (simd_avx2.h says why so near): the farther, the longer a line takes. Beside
+// 1 KB, 1.5 is 1 to 7 % faster for int4, no faster for int8 and int4a; 2.5 is 2 to 9 % faster for int3 and nf4.
+// With several rows of activations: 2 KB is 3 to 6 % faster for int4, up to 6 for int8.
 enum { PACKED_AHEAD = 1024, PACKED_AHEAD_OF_ROWS = 2048 };
+INLINE int packed_ahead(int format) { return format == INT4 ? 1536 : format == INT3 || format == NF4 ? 2560 : PACKED_AHEAD; }

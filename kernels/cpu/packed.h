@@ -88,24 +88,23 @@ INLINE void packed_group(int format, int n_rows, int n_columns, const packed_til
   }
 }
 
-// Both groups of a block with one row of activations, where weights come from memory as fast as they can: each line is
-// read once, and one is asked for with each that is multiplied.
-INLINE void packed_block(int format, const packed_tile *t, const uint8_t *row, const uint8_t *block, size_t k, f32x16 *total) {
+// Both groups of a block with 64 activations of one row, where weights come from memory as fast as they can: each line
+// is read once, and one is asked for with each that is multiplied.
+INLINE void packed_block(int format, const uint8_t *x, const group_scale *group, const uint8_t *block, f32x16 *total) {
   const int n_lines = t16_value_lines(format), n_all = (int)(t16_block_bytes(format) / LINE), halves = format == INT8 ? 1 : 2;
-  const group_scale *group = scales_of_row(row, t->padded) + k / GROUP;
   packed_sum sum[2];
   UNROLL for (int half = 0; half < 2; half++) start_sum(sum + half, format, group + half);
   UNROLL for (int i = 0; i < GROUP_LINES * 2 / halves; i++) {
-    if (i < n_lines) prefetch(block + PACKED_AHEAD + i * LINE);
+    if (i < n_lines) prefetch(block + packed_ahead(format) + i * LINE);
     UNROLL for (int h = 0; h < halves; h++) {
       const int half = halves == 2 ? h : i / GROUP_LINES, j = i % GROUP_LINES;
       packed_line both;
       read_line(&both, format, block, half, j);
-      add_line(sum + half, format, &both, row + k + GROUP * (size_t)half + 4 * (size_t)j);
+      add_line(sum + half, format, &both, x + GROUP * half + 4 * j);
     }
     keep_order();
   }
-  UNROLL for (int i = n_lines; i < n_all; i++) prefetch(block + PACKED_AHEAD + i * LINE);
+  UNROLL for (int i = n_lines; i < n_all; i++) prefetch(block + packed_ahead(format) + i * LINE);
   UNROLL for (int half = 0; half < 2; half++)
     *total = add_to_total(*total, format, sum + half, group + half, block + t16_scale_at(format, half, 0));
 }
@@ -123,7 +122,7 @@ INLINE void packed_group_pairs(int format, int n_rows, const packed_tile *t, con
     line lines[2];
     UNROLL for (int i = 0; i < 2; i++) {
       const int ahead = GROUP_LINES * half + j + i;
-      if (ahead < n_lines) prefetch(block + PACKED_AHEAD + ahead * LINE);
+      if (ahead < n_lines) prefetch(block + packed_ahead(format) + ahead * LINE);
       lines[i] = line_of(format, block, half, j + i);
       if (is_wide(format)) lines[i] = format == NF4 ? wide_of_codes(lines[i], nf4_levels) : wide_of(lines[i]);
     }
@@ -160,9 +159,12 @@ INLINE void packed_products(int format, int n_rows, int n_columns, const packed_
     rows[r] = t.x[r];
     UNROLL for (int c = 0; c < n_columns; c++) total[r][c] = zero16();
   }
+  const bool by_block = n_rows == 1 && PACKED_COLUMNS == 1;
+  const group_scale *group = scales_of_row(rows[0], t.padded);
   for (size_t k = 0; k < t.padded; k += T16_WIDTH, block += t16_block_bytes(format)) {
-    if (n_rows == 1 && PACKED_COLUMNS == 1) {
-      packed_block(format, &t, rows[0], block, k, total[0]);
+    if (by_block) {
+      packed_block(format, rows[0] + k, group, block, total[0]);
+      group += 2;
       continue;
     }
     multiply_group(format, n_rows, n_columns, &t, rows, block, k, 0, total);
