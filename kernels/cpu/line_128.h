@@ -82,5 +82,5 @@ enum { WIDE_ROWS = 4, SMALL_ROWS = 4, PACKED_COLUMNS = 1 };
 // Rows and groups of 16 weight rows of a tile: each line is four registers already.
 enum { WIDE_ROWS = HAS_NEON ? 3 : 2, SMALL_ROWS = HAS_NEON ? 3 : 2, PACKED_COLUMNS = 1 };
 #endif
-enum { PACKED_AHEAD = 4096, PACKED_AHEAD_OF_ROWS = PACKED_AHEAD };
+enum { PACKED_STREAMS = 1, PACKED_AHEAD = 4096, PACKED_AHEAD_OF_ROWS = PACKED_AHEAD };
 INLINE int packed_ahead(int format) { return (void)format, PACKED_AHEAD; }

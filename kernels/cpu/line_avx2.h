@@ -104,8 +104,10 @@ INLINE i32x16 wide_dot(i32x16 sum, wide_line w, int32_t x) {
 
 // Rows and groups of 16 weight rows of a tile: what leaves room for its operands in 16 registers.
 enum { WIDE_ROWS = 4, SMALL_ROWS = 4, PACKED_COLUMNS = 1 };
+// Places that one row reads weights from at a time: two are 7 to 10 % faster than one, four no more than that.
+enum { PACKED_STREAMS = 2 };
 // How far ahead a stream of blocks is fetched (simd_avx2.h says why so near): the farther, the longer a line takes. Beside
-// 1 KB, 1.5 is 1 to 7 % faster for int4, no faster for int8 and int4a; 2.5 is 2 to 9 % faster for int3 and nf4.
+// 1 KB, 1.5 is some 4 % slower for int8 and int4, and no slower for int3 and nf4, whose blocks take longer.
 // With several rows of activations: 2 KB is 3 to 6 % faster for int4, up to 6 for int8.
 enum { PACKED_AHEAD = 1024, PACKED_AHEAD_OF_ROWS = 2048 };
-INLINE int packed_ahead(int format) { return format == INT4 ? 1536 : format == INT3 || format == NF4 ? 2560 : PACKED_AHEAD; }
+INLINE int packed_ahead(int format) { return format == INT3 || format == NF4 ? 1536 : PACKED_AHEAD; }

@@ -55,5 +55,5 @@ INLINE i32x16 wide_dot(i32x16 sum, wide_line w, int32_t x) {
 #endif
 
 // Rows and groups of 16 weight rows of a tile: what leaves room for its operands in 32 registers.
-enum { WIDE_ROWS = 6, SMALL_ROWS = 6, PACKED_COLUMNS = 2, PACKED_AHEAD = 4096, PACKED_AHEAD_OF_ROWS = PACKED_AHEAD };
+enum { WIDE_ROWS = 6, SMALL_ROWS = 6, PACKED_COLUMNS = 2, PACKED_STREAMS = 1, PACKED_AHEAD = 4096, PACKED_AHEAD_OF_ROWS = PACKED_AHEAD };
 INLINE int packed_ahead(int format) { return (void)format, PACKED_AHEAD; }

@@ -178,6 +178,19 @@ INLINE void packed_products(int format, int n_rows, int n_columns, const packed_
   }
 }
 
+// packed_products for one row and full groups of 16 weight rows, one of each of PACKED_STREAMS places that lie `apart`: a
+// core reads several long streams faster than one (strip.h).
+INLINE void packed_streams(int format, const packed_tile *tile, size_t apart, size_t out_apart) {
+  const packed_tile t = *tile;
+  const uint8_t *x = t.x[0], *block = t.blocks;
+  const group_scale *group = scales_of_row(x, t.padded);
+  f32x16 total[PACKED_STREAMS];
+  UNROLL for (int s = 0; s < PACKED_STREAMS; s++) total[s] = zero16();
+  for (size_t k = 0; k < t.padded; k += T16_WIDTH, block += t16_block_bytes(format), group += 2)
+    for (int s = 0; s < PACKED_STREAMS; s++) packed_block(format, x + k, group, block + (size_t)s * apart, total + s);
+  UNROLL for (int s = 0; s < PACKED_STREAMS; s++) store16(t.out + (size_t)s * out_apart, total[s]);
+}
+
 // Compiled apart for each format and for 1 to packed_tile_rows() rows; a single group of 16 weight rows, where
 // two are usual, meets one row at a time.
 typedef void (*packed_fn)(int n_rows, const packed_tile *t);
@@ -190,7 +203,10 @@ typedef void (*packed_fn)(int n_rows, const packed_tile *t);
     else if (n_rows == 5 && MOST > 5) packed_products(format, MOST < 5 ? MOST : 5, PACKED_COLUMNS, t);                     \
     else packed_products(format, MOST, PACKED_COLUMNS, t);                                                                 \
   }                                                                                                                        \
-  static __attribute__((noinline, unused)) void name##_single(const packed_tile *t) { packed_products(format, 1, 1, t); }
+  static __attribute__((noinline, unused)) void name##_single(const packed_tile *t) { packed_products(format, 1, 1, t); }        \
+  static __attribute__((noinline)) void name##_streams(const packed_tile *t, size_t apart, size_t out_apart) {                    \
+    packed_streams(format, t, apart, out_apart);                                                                           \
+  }
 PACKED_FUNCTION(int8, INT8, WIDE_ROWS)
 PACKED_FUNCTION(int4, INT4, SMALL_ROWS)
 PACKED_FUNCTION(int4a, INT4A, SMALL_ROWS)
@@ -198,6 +214,9 @@ PACKED_FUNCTION(int3, INT3, SMALL_ROWS)
 PACKED_FUNCTION(nf4, NF4, WIDE_ROWS)
 
 static const packed_fn packed_tile_of[N_FORMATS] = {[INT8] = int8_tile, [INT4] = int4_tile, [INT4A] = int4a_tile, [INT3] = int3_tile, [NF4] = nf4_tile};
+typedef void (*packed_streams_fn)(const packed_tile *t, size_t apart, size_t out_apart);
+static const packed_streams_fn packed_streams_of[N_FORMATS] = {
+    [INT8] = int8_streams, [INT4] = int4_streams, [INT4A] = int4a_streams, [INT3] = int3_streams, [NF4] = nf4_streams};
 static void (*const packed_single_of[N_FORMATS])(const packed_tile *t) = {
     [INT8] = int8_single, [INT4] = int4_single, [INT4A] = int4a_single, [INT3] = int3_single, [NF4] = nf4_single};
 #endif

@@ -169,7 +169,17 @@ static void multiply_packed(float *out, size_t out_stride, const activations *a,
   (void)panel;
   const size_t padded = padded_width(w->width), group_bytes = padded / T16_WIDTH * t16_block_bytes(w->format);
   const size_t row_bytes = rounded_bytes(w->width);
-  for (int32_t c = 0, columns; c < count; c += columns * T16_ROWS) {
+  int32_t c = 0;
+  if (a->n == 1 && PACKED_STREAMS > 1) {
+    const int32_t each = count / T16_ROWS / PACKED_STREAMS;  // groups of a stream
+    const uint8_t *x = a->rounded + row_of(a, 0) * row_bytes, *blocks = w->data + (size_t)(first / T16_ROWS) * group_bytes;
+    for (int32_t group = 0; group < each; group++) {
+      const packed_tile t = {.out = out + group * T16_ROWS, .x = &x, .blocks = blocks + (size_t)group * group_bytes, .padded = padded};
+      packed_streams_of[w->format](&t, (size_t)each * group_bytes, (size_t)each * T16_ROWS);
+    }
+    c = each * PACKED_STREAMS * T16_ROWS;
+  }
+  for (int32_t columns; c < count; c += columns * T16_ROWS) {
     columns = count - c <= T16_ROWS ? 1 : PACKED_COLUMNS;
     // A single group where there would be more meets one row at a time.
     const int32_t most = columns < PACKED_COLUMNS ? 1 : packed_tile_rows(w->format), tiles = (a->n + most - 1) / most;
