@@ -3,11 +3,7 @@
  * @module
  */
 
-/** The middle value, or the mean of the two in the middle. */
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return (sorted[(sorted.length - 1) >> 1] + sorted[sorted.length >> 1]) / 2;
-}
+import { median } from "../src/cli/bench/record.ts";
 
 /** A median, and the two values that it lies between with a certainty of 95 %, whatever the distribution. */
 export function inFigures(values: readonly number[], digits: number, unit: string): string {

@@ -21,7 +21,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { parseArgs } from "node:util";
 import { isMainThread, parentPort, Worker } from "node:worker_threads";
 import { type LanguageModel, load, openaiHandler, serve } from "../mod.ts";
-import { inFigures, median } from "./figures.ts";
+import { median } from "../src/cli/bench/record.ts";
+import { inFigures } from "./figures.ts";
 
 /** One measurement, of either way. */
 interface Work {

@@ -56,7 +56,7 @@ for (const line of files.flatMap((file) => readFileSync(file, "utf8").split("\n"
     label,
     value: median(samples),
     range: [Math.min(...samples), Math.max(...samples)],
-    isOurs: peer === "hadal",
+    isOurs: peer.split(" ")[0] === "hadal", // "hadal deno" too
   });
 }
 
