@@ -4,6 +4,7 @@
  * @module
  */
 import { execFile } from "node:child_process";
+import { tmpdir } from "node:os";
 import process from "node:process";
 import { promisify } from "node:util";
 import { batchPrompt, batchTokens, type Metric } from "../src/cli/bench/metrics.ts";
@@ -114,7 +115,7 @@ export function ikLlamaCpp(folder: string, differentTexts?: string): LlamaBuild 
 export function llama(build: LlamaBuild, model: string, quant: string): Engine {
   const bench = async (threads: number, words: readonly string[]) => {
     const common = ["-m", model, "-t", String(threads), "-r", "1", "-o", "json", ...build.benchWords];
-    const text = await output([`${build.folder}/llama-bench`, ...common, ...words]);
+    const text = await output([`${build.folder}/llama-bench`, ...common, ...words], tmpdir());
     return JSON.parse(text.slice(text.indexOf("["))) as { avg_ts: number }[];
   };
   const batch = async (program: string, nSequences: number, threads: number) => {
@@ -128,7 +129,10 @@ export function llama(build: LlamaBuild, model: string, quant: string): Engine {
       npl: nSequences,
     };
     const words = Object.entries(sizes).flatMap(([name, size]) => [`-${name}`, String(size)]);
-    const text = await output([program, "-m", model, "-t", String(threads), ...words, ...build.words]);
+    const text = await output(
+      [program, "-m", model, "-t", String(threads), ...words, ...build.words],
+      tmpdir(),
+    );
     // | prompt | generated | sequences | tokens in the cache | s | prompt tokens/s | s | generated tokens/s | …
     const row = text.split("\n").map((line) => line.split("|").map(Number))
       .find((cells) => cells[1] === batchPrompt && cells[2] === batchTokens);
@@ -155,16 +159,8 @@ export function llama(build: LlamaBuild, model: string, quant: string): Engine {
       default: {
         const [program, ...words] = [...build.completion, "-p", "Hello", "-n", "1", ...build.words];
         const start = performance.now();
-        await output([
-          `${build.folder}/${program}`,
-          "-m",
-          model,
-          "-t",
-          String(threads),
-          "-c",
-          "512",
-          ...words,
-        ]);
+        const common = ["-m", model, "-t", String(threads), "-c", "512"];
+        await output([`${build.folder}/${program}`, ...common, ...words], tmpdir());
         return (performance.now() - start) / 1000;
       }
     }
@@ -185,10 +181,13 @@ export function llama(build: LlamaBuild, model: string, quant: string): Engine {
   };
 }
 
-/** @returns what a program printed, its errors behind it: llama-batched-bench has its table there */
-async function output([program, ...words]: readonly string[]): Promise<string> {
+/**
+ * @param cwd where it may leave its log
+ * @returns what a program printed, its errors behind it: llama-batched-bench has its table there
+ */
+async function output([program, ...words]: readonly string[], cwd?: string): Promise<string> {
   try {
-    const { stdout, stderr } = await promisify(execFile)(program, words, { maxBuffer: 1 << 28 });
+    const { stdout, stderr } = await promisify(execFile)(program, words, { cwd, maxBuffer: 1 << 28 });
     return `${stdout}\n${stderr}`;
   } catch (error) {
     const { stderr, message } = error as Error & { stderr?: string };

@@ -20,7 +20,7 @@ import { z } from "zod";
 import { median, rounded } from "../src/cli/bench/record.ts";
 import { parseMetrics, unitOf } from "../src/cli/bench/metrics.ts";
 import { type Engine, hadal, ikLlamaCpp, llama, llamaCpp, type Sample } from "./engines.ts";
-import { commandLine, runtime } from "../src/runtime.ts";
+import { commandLine, resolve, runtime } from "../src/runtime.ts";
 
 const { values: args, positionals: words } = parseArgs({
   args: commandLine(),
@@ -60,12 +60,14 @@ const results: Result[] = args.out !== undefined && existsSync(args.out)
   : [];
 
 const builds = [
-  ...(args.ik === undefined ? [] : [ikLlamaCpp(args.ik, args["ik-batched"])]),
-  ...(args.llama === undefined ? [] : [llamaCpp(args.llama)]),
+  ...(args.ik === undefined
+    ? []
+    : [ikLlamaCpp(resolve(args.ik), args["ik-batched"] && resolve(args["ik-batched"]))]),
+  ...(args.llama === undefined ? [] : [llamaCpp(resolve(args.llama))]),
 ];
 const engines: Engine[] = args.pairs.split(",").flatMap((pair) => {
   const [ours, theirs] = pair.split("=");
-  const file = `${args.models}/${model}-`;
+  const file = `${resolve(args.models!)}/${model}-`;
   return [
     ...args.runtimes.split(",").map((name, i) => {
       const peer = ["hadal", ...(i === 0 ? [] : [name]), ...words].join(" ");
