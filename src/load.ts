@@ -169,6 +169,7 @@ export async function load(source: string, options: LoadOptions = {}): Promise<L
     signal: signal ? AbortSignal.any([signal, giveUp.signal]) : giveUp.signal,
     onProgress: ({ stage, done, total }) => onProgress?.({ stage, done, total }),
   });
+  opening.catch(() => {}); // it may fail before it is awaited, which would end the program
   try {
     // Imported and read while the Worker opens the weights.
     const { readFolderText } = await import("./folder_text.ts");
@@ -199,7 +200,6 @@ export async function load(source: string, options: LoadOptions = {}): Promise<L
     return model;
   } catch (error) {
     giveUp.abort();
-    opening.catch(() => {});
     throw error;
   }
 }

@@ -11,6 +11,7 @@ import {
   type Progress,
   UnsupportedError,
 } from "../mod.ts";
+import { runProgram } from "./cli/run_hadal.ts";
 
 const minnow = join(import.meta.dirname!, "../examples/minnow");
 const reference = { backend: "reference" } as const;
@@ -167,6 +168,11 @@ test("the makers' sampling is the default, and the caller's word counts more", a
     );
     assert.notEqual(c.text, d.text);
   });
+});
+
+test("what ends loading while texts are read is caught where load was called, and the program goes on", async () => {
+  const { code, stdout, stderr } = await runProgram("test/load_given_up.ts", []);
+  assert.deepEqual({ code, stdout, stderr }, { code: 0, stdout: "enough\n", stderr: "" });
 });
 
 test("loading is given up when the signal aborts", async () => {
