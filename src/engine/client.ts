@@ -108,9 +108,10 @@ export class EngineClient {
       worker.end();
     };
     const abandon = () => {
-      // A Worker that is busy may outlive `terminate` for a while: the flag ends its work.
       Atomics.store(new Int32Array(abandoned), 0, 1);
-      fail(signal!.reason);
+      reject(signal!.reason);
+      // Ended at once it would keep, in Bun, the memory that it has taken so far: it gives that back by itself.
+      endWhenClosed(worker, bell);
     };
     signal?.addEventListener("abort", abandon, { once: true });
     worker.listen({
@@ -362,6 +363,20 @@ export class EngineClient {
     this.#worker.end();
     this.#closed?.resolve();
   }
+}
+
+/** Ends a Worker that is told to give up, once it has: a program may end before. */
+function endWhenClosed(worker: Thread<FromWorker>, bell: Bell): void {
+  worker.listen({
+    message({ type }) {
+      if (type === "failed" || type === "closed") worker.end();
+      if (type !== "opened") return;
+      worker.postMessage({ type: "close", drain: false } satisfies ToWorker);
+      bell.ring();
+    },
+    death: () => {},
+  });
+  worker.unref();
 }
 
 /** A Worker has ended without being asked to. */

@@ -1,6 +1,15 @@
 import assert from "node:assert/strict";
 import { spawnSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import {
+  cpSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import process from "node:process";
@@ -16,6 +25,7 @@ import { kernelLibrary } from "../backends.ts";
 import { wordsToRun } from "../find_runtime.ts";
 import { openGolden } from "../model/golden.ts";
 import { writePoisoned } from "../poisoned_model.ts";
+import { until } from "../until.ts";
 
 const goldens = ["v2lite", "v3"].map(openGolden).filter((golden) => golden !== null);
 const v2lite = goldens[0];
@@ -343,6 +353,35 @@ test("loading can be given up before and while it goes on", async () => {
     onProgress: () => controller.abort(reason),
   });
   await assert.rejects(opening, reason);
+});
+
+/** What Linux says of the files that this process holds open or mapped. */
+function heldFiles(): string {
+  if (!existsSync("/proc/self/maps")) return "";
+  const open = readdirSync("/proc/self/fd").map((name) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${name}`);
+    } catch {
+      return ""; // it is closed by now
+    }
+  });
+  return [readFileSync("/proc/self/maps", "utf8"), ...open].join("\n");
+}
+
+test("loading that is given up lets go of the model's files", async () => {
+  const folder = join(scratch, "given_up");
+  cpSync(v2lite.folder, folder, { recursive: true });
+  for (const backend of backends) {
+    for (const when of ["checkpoint", "backend", "weights"]) {
+      const controller = new AbortController();
+      const opening = EngineClient.open({ folder, backend }, {
+        signal: controller.signal,
+        onProgress: ({ stage }) => stage === when && controller.abort(new Error("enough")),
+      });
+      await assert.rejects(opening, { message: "enough" });
+      await until(() => !heldFiles().includes(folder), `${backend} lets go of a model given up at ${when}`);
+    }
+  }
 });
 
 test("progress names each stage and ends at its total", async () => {
