@@ -1,5 +1,7 @@
 // Sixteen heads of a generated token over one block of the cache: scores, softmax, mixed latents. Scores
 // have one head a lane and meet the positions value by value; mixes have sixteen latents a lane.
+//
+// Up to eight heads are `few`: the other lanes are zero (attention.h), twice as many positions are scored at once.
 #ifndef HADAL_ABSORBED_BLOCK_H
 #define HADAL_ABSORBED_BLOCK_H
 #include "attention.h"
@@ -7,7 +9,9 @@
 // Tiles: 16 x 1 and 4 x 4 vectors in 32 registers. 16 registers hold 6 x 1, twelve sums of 8 lanes, which hides
 // the latency of an fma and leaves room for its operands; 16 and 64 end with a tile of 4.
 enum { HEAD_LANES = 16, SCORED_AT_ONCE = WIDE ? 16 : 6, MIXED_HEADS = WIDE ? 4 : 6, MIXED_GROUPS = WIDE ? 4 : 1 };
+enum { FEW_SCORED_AT_ONCE = 2 * SCORED_AT_ONCE };
 INLINE int tile_size(int left, int most) { return !WIDE && left <= 4 ? 4 : most; }
+INLINE int head_tile(int left) { return !WIDE && (left <= 4 || left == 7 || left == 8) ? 4 : MIXED_HEADS; }
 enum { SCORED_GROUPS = 6 };  // groups of a block that stay in the first-level cache while they are scored
 
 // Floats of workspace that attend_block needs.
@@ -16,13 +20,14 @@ INLINE size_t block_workspace(const attention *a) {
 }
 
 // scores (positions, heads) gain groups of the positions' values times query (groups, 16, heads).
-INLINE void score_positions(float *scores, const float *values, const float *query, int groups, const int positions) {
-  f32x16 sum[SCORED_AT_ONCE];
-  UNROLL for (int t = 0; t < positions; t++) sum[t] = load16(scores + t * HEAD_LANES);
+INLINE void score_positions(float *scores, const float *values, const float *query, int groups, const int positions, const bool few) {
+  f32x16 sum[FEW_SCORED_AT_ONCE];
+  UNROLL for (int t = 0; t < positions; t++) sum[t] = lanes_of(few, load16(scores + t * HEAD_LANES));
   for (int group = 0; group < groups; group++, values += GROUP_FLOATS)
     _Pragma("GCC unroll 4") for (int i = 0; i < CACHE_GROUP; i++, query += HEAD_LANES) {
       const f32x16 q = load16(query);
-      UNROLL for (int t = 0; t < positions; t++) sum[t] = fma16(q, splat16(values[t * CACHE_GROUP + i]), sum[t]);
+      UNROLL for (int t = 0; t < positions; t++)
+        sum[t] = lanes_of(few, fma16(q, splat16(values[t * CACHE_GROUP + i]), sum[t]));
     }
   UNROLL for (int t = 0; t < positions; t++) store16(scores + t * HEAD_LANES, sum[t]);
 }
@@ -54,7 +59,9 @@ INLINE void attend_block(const attention *a, uint8_t *block, const uint8_t *soon
   const bool is_f32 = a->cache->dtype == CACHE_F32;
   float *scores = workspace, *shrink = scores + CACHE_POSITIONS * HEAD_LANES, *copy = shrink + HEAD_LANES;
   const float *values = is_f32 ? (const float *)block : copy;
-  const int read = WIDE ? (n + 15) / 16 * 16 : least(CACHE_POSITIONS, (n + 6) / 4 * 4);  // for the last tile
+  const bool few = has_few_lanes(heads);
+  const int at_once = few ? FEW_SCORED_AT_ONCE : SCORED_AT_ONCE;
+  const int read = WIDE ? (n + 15) / 16 * 16 : least(CACHE_POSITIONS, (n + at_once - 2) / 4 * 4 + 4);  // for the last tile
   memset(scores, 0, CACHE_POSITIONS * HEAD_LANES * sizeof(float));
   for (int32_t first = 0; first < a->groups; first += SCORED_GROUPS) {
     const int groups = least(SCORED_GROUPS, a->groups - first);
@@ -63,13 +70,17 @@ INLINE void attend_block(const attention *a, uint8_t *block, const uint8_t *soon
     for (int t = 0, size; t < n; t += size) {  // scores past n are never looked at
       float *to = scores + t * HEAD_LANES;
       const float *from = values + first * GROUP_FLOATS + t * CACHE_GROUP, *q = query + first * CACHE_GROUP * HEAD_LANES;
-      size = tile_size(n - t, SCORED_AT_ONCE);
-      if (size == SCORED_AT_ONCE) score_positions(to, from, q, groups, SCORED_AT_ONCE);
-      else score_positions(to, from, q, groups, 4);
+      size = tile_size(n - t, at_once);
+      if (!few && size == SCORED_AT_ONCE) score_positions(to, from, q, groups, SCORED_AT_ONCE, false);
+      else if (!few) score_positions(to, from, q, groups, 4, false);
+      else if (size == FEW_SCORED_AT_ONCE) score_positions(to, from, q, groups, FEW_SCORED_AT_ONCE, true);
+      else score_positions(to, from, q, groups, 4, true);
     }
   }
 
-  store16(shrink, take_scores(so_far, scores, HEAD_LANES, n, CACHE_POSITIONS, splat16(a->softmax_scale)));
+  const f32x16 scale = splat16(a->softmax_scale);
+  if (few) store16(shrink, take_scores(so_far, scores, HEAD_LANES, n, CACHE_POSITIONS, scale, true));
+  else store16(shrink, take_scores(so_far, scores, HEAD_LANES, n, CACHE_POSITIONS, scale, false));
 
   const size_t stride = (size_t)a->latent_groups * CACHE_GROUP;
   size_t fetched = 0;
@@ -80,7 +91,7 @@ INLINE void attend_block(const attention *a, uint8_t *block, const uint8_t *soon
       const float *latents = values + group * GROUP_FLOATS;
       const uint8_t *next = soon + (fetched < a->cache->block_bytes ? fetched : 0);
       const float *weights = scores + head, *by = shrink + head;
-      size = tile_size(heads - head, MIXED_HEADS);
+      size = head_tile(heads - head);
       if (size == 4 && groups == MIXED_GROUPS) mix_groups(to, stride, latents, weights, by, n, next, 4, MIXED_GROUPS);
       else if (size == 4) mix_groups(to, stride, latents, weights, by, n, next, 4, 1);
       else mix_groups(to, stride, latents, weights, by, n, next, MIXED_HEADS, MIXED_GROUPS);

@@ -193,7 +193,7 @@ INLINE void mix_int8(float *mix, size_t stride, const uint8_t *latents, const ui
 INLINE void attend_block_int8(const attention *a, uint8_t *block, const uint8_t *soon, int n, int heads,
                               const int8_workspace *w, running *so_far, float *mix) {
   score_int8(a, block, n, &w->query, w->scores);
-  store16(w->shrink, take_scores(so_far, w->scores, HEAD_LANES, n, CACHE_POSITIONS, splat16(a->softmax_scale)));
+  store16(w->shrink, take_scores(so_far, w->scores, HEAD_LANES, n, CACHE_POSITIONS, splat16(a->softmax_scale), false));
   const f32x16 steps = scale_weights(w->scores, n);
 
   const size_t stride = (size_t)a->latent_groups * CACHE_GROUP;

@@ -42,37 +42,41 @@ INLINE uint8_t *block_of(const attention *a, const run *r, int32_t block) {
   return cache_block(a->cache, a->layer, r->blocks[block]);
 }
 
+// Whether so few heads, one a lane, leave a part of a vector's lanes to zeros, which then cost nothing.
+INLINE bool has_few_lanes(int heads) { return heads <= 16 / LANE_PARTS && LANE_PARTS > 1; }
+INLINE f32x16 lanes_of(const bool few, f32x16 a) { return few ? take_part16(0, a, zero16()) : a; }
+
 // Softmax so far: the largest score and the sum of exp(score - largest).
 typedef struct { f32x16 largest, sum; } running;
 
 // Takes in one more tile: `scores` (n positions, one query a lane) become weights. Lane i sees positions
 // up to last + i of the tile; the others count for nothing, whatever their scores are.
-// Returns the factor by which what was summed before shrinks.
-INLINE f32x16 take_scores(running *so_far, float *scores, size_t stride, int n, int last, f32x16 scale) {
+// Returns the factor by which what was summed before shrinks. `few`: has_few_lanes, and the lanes without a head are zero.
+INLINE f32x16 take_scores(running *so_far, float *scores, size_t stride, int n, int last, f32x16 scale, const bool few) {
   const int seen_by_all = last < 0 ? 0 : least(n, last + 1);
-  f32x16 largest = so_far->largest, sum = zero16();
+  f32x16 largest = lanes_of(few, so_far->largest), sum = zero16();
   for (int t = 0; t < seen_by_all; t++) {
-    const f32x16 score = mul16(load16(scores + t * stride), scale);
+    const f32x16 score = lanes_of(few, mul16(load16(scores + t * stride), scale));
     store16(scores + t * stride, score);
-    largest = max16(largest, score);
+    largest = lanes_of(few, max16(largest, score));
   }
   for (int t = seen_by_all; t < n; t++) {
-    const f32x16 score = mul16(load16(scores + t * stride), scale);
+    const f32x16 score = lanes_of(few, mul16(load16(scores + t * stride), scale));
     store16(scores + t * stride, score);
     largest = blend16(least(t - last, 16), largest, max16(largest, score));
   }
   for (int t = 0; t < seen_by_all; t++) {
-    const f32x16 weight = exp16(sub16(load16(scores + t * stride), largest));
+    const f32x16 weight = lanes_of(few, exp16(sub16(load16(scores + t * stride), largest)));
     store16(scores + t * stride, weight);
-    sum = add16(sum, weight);
+    sum = lanes_of(few, add16(sum, weight));
   }
   for (int t = seen_by_all; t < n; t++) {
-    const f32x16 weight = exp16(sub16(load16(scores + t * stride), largest));
+    const f32x16 weight = lanes_of(few, exp16(sub16(load16(scores + t * stride), largest)));
     store16(scores + t * stride, weight);
     sum = blend16(least(t - last, 16), sum, add16(sum, weight));
   }
-  const f32x16 shrink = exp16(sub16(so_far->largest, largest));
-  *so_far = (running){largest, fma16(so_far->sum, shrink, sum)};
+  const f32x16 shrink = lanes_of(few, exp16(sub16(so_far->largest, largest)));
+  *so_far = (running){largest, lanes_of(few, fma16(so_far->sum, shrink, sum))};
   return shrink;
 }
 #endif

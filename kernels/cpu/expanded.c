@@ -134,7 +134,7 @@ static void attend_tile(const expansion *e, float *mix, running *so_far, const f
   }
   f32x16 shrink[QUERY_VECTORS];
   for (int v = 0; v < QUERY_VECTORS; v++)
-    shrink[v] = take_scores(so_far + v, scores + 16 * v, QUERIES, n, last + 16 * v, splat16(a->softmax_scale));
+    shrink[v] = take_scores(so_far + v, scores + 16 * v, QUERIES, n, last + 16 * v, splat16(a->softmax_scale), false);
   for (int32_t row = 0; row < a->v; row += rows_from(row)) {
     const float *from = values + (a->nope + row) * 16;
     if (rows_from(row) == ROWS_AT_ONCE) mix_values(mix + row * QUERIES, from, scores, e->value_stride, shrink, n, last, ROWS_AT_ONCE);
