@@ -50,6 +50,7 @@ enum { TILE_ROWS = 6, TILE_COLUMNS = 1, STRIP_COLUMNS = 4, STRIP_WIDTH = INT32_M
 enum { PREFETCH_ONE = 1024, PREFETCH_EACH = 512 };
 #define TILE_HALVES   // panel_avx2.h
 #define PLAIN_FP8     // fp8_strip_avx2.h
+#define PAIRED_BF16   // bf16_strips_avx2.h
 
 // The larger of |a| and |b|; as bit patterns, so that infinity and NaN count as the largest.
 INLINE __m256 max_magnitude8(__m256 a, __m256 b) {

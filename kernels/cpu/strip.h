@@ -60,8 +60,18 @@ static __attribute__((noinline)) void fp8_strip(float *out, size_t apart, const 
 }
 static const strip_fn strip_of[] = {[F32] = f32_strip, [BF16] = bf16_strip, [F16] = f16_strip, [FP8] = fp8_strip};
 
+#ifdef PAIRED_BF16
+#include "bf16_strips_avx2.h"
+#endif
+
 // out[c] = x times weight row first + c, for c < n_strips * STRIP_COLUMNS
 INLINE void multiply_strips(float *out, const float *x, const weight *w, int32_t first, int32_t n_strips) {
+#ifdef PAIRED_BF16
+  if (has_paired_strips(w)) {
+    multiply_paired_strips(out, x, w, first, n_strips);
+    return;
+  }
+#endif
   const strip_fn fn = strip_of[w->format];
   const int32_t apart = w->format == FP8 ? 1 : n_strips, next = w->format == FP8 ? STRIP_COLUMNS : 1;
   for (int32_t i = 0; i < n_strips; i++) {

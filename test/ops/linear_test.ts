@@ -21,6 +21,10 @@ for (const format of weightFormats) {
       Array.from({ length: 70 }, (_, i) => ops.linear(random(2, 40), random.weight(i + 1, 40, format))),
     "one row of 1100 by every number of outputs to 40": (ops, random) =>
       Array.from({ length: 40 }, (_, i) => ops.linear(random(1, 1100), random.weight(i + 1, 1100, format))),
+    "one row of widths to a block and beyond, whole lines and others": (ops, random) =>
+      [31, 32, 33, 64, 80, 96, 256, 992, 1024, 1056].map((width) =>
+        ops.linear(random(1, width), random.weight(13, width, format))
+      ),
     "widths and outputs around blocks of 128": (ops, random) =>
       [127, 128, 129, 255, 256, 257, 511, 513].map((size) =>
         ops.linear(random(2, size), random.weight(size, size, format))
