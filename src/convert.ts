@@ -3,7 +3,8 @@
  * @module
  */
 import { mkdirSync } from "node:fs";
-import { basename, join, resolve } from "node:path";
+import { basename, dirname, join, resolve } from "node:path";
+import { checkRoom } from "./checkpoint/disk_room.ts";
 import type { Checkpoint } from "./checkpoint/checkpoint.ts";
 import type { GgufValue } from "./checkpoint/gguf_metadata.ts";
 import { ggufFileOf } from "./checkpoint/gguf_splits.ts";
@@ -73,6 +74,7 @@ async function writeGgufFile(
   for (const [key, value] of tokenizerKeys(source, config)) keys.set(key, value);
   const tensors = planGgufTensors(checkpoint, config, options.type ?? "auto");
   const totalBytes = tensors.reduce((sum, tensor) => sum + ggufBytes(tensor), 0);
+  checkRoom(dirname(path), totalBytes);
   await writeGguf(path, keys, tensors, counter(totalBytes, options));
 }
 

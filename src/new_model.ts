@@ -3,7 +3,7 @@
  * of the one that it is made of.
  * @module
  */
-import { lstatSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { lstatSync, renameSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { basename, dirname, join, resolve } from "node:path";
 import {
   mostSettingsBytes,
@@ -12,11 +12,13 @@ import {
   readModelBytes,
   readModelText,
 } from "./checkpoint/file.ts";
+import { checkRoom } from "./checkpoint/disk_room.ts";
 import { openGguf } from "./checkpoint/gguf.ts";
 import { ggufFileOf } from "./checkpoint/gguf_splits.ts";
 import { attempt, type NewTensor, writeSafetensors } from "./checkpoint/write_safetensors.ts";
 import { ggufTokenizerFiles } from "./gguf_text.ts";
 import { layerOf } from "./model/weights.ts";
+import { namesIn } from "./runtime.ts";
 import { checkedSum } from "./tensor/checked.ts";
 import { removeAbandoned, unfinishedPath } from "./unfinished.ts";
 
@@ -27,6 +29,9 @@ import { removeAbandoned, unfinishedPath } from "./unfinished.ts";
  */
 export async function publish<T>(out: string, write: (path: string) => Promise<T>): Promise<T> {
   const target = resolve(out);
+  if (!statSync(dirname(target), { throwIfNoEntry: false })?.isDirectory()) {
+    throw new Error(`Cannot write ${out}: there is no folder ${dirname(target)}`);
+  }
   removeAbandoned(dirname(target), (name) => name === basename(target));
   refuseExisting(target);
   const partial = unfinishedPath(target);
@@ -60,6 +65,7 @@ export interface ShardProgress {
  * @param folder which is there
  * @param onProgress told after each piece; may throw to give up
  * @returns bytes of all tensors
+ * @throws {Error} before anything is written, when they find no room
  */
 export async function writeShards(
   folder: string,
@@ -68,6 +74,7 @@ export async function writeShards(
 ): Promise<number> {
   const shards = [...Map.groupBy(tensors, ({ name }) => layerOf(name) ?? -1)].sort(([a], [b]) => a - b);
   const totalBytes = checkedSum(tensors.map(({ sizeBytes }) => sizeBytes), folder);
+  checkRoom(folder, totalBytes);
   const layers = shards.filter(([layer]) => layer >= 0).length;
   let layersDone = 0, doneBytes = 0;
   const shardOf: [tensor: string, shard: string][] = [];
@@ -123,7 +130,7 @@ const textFiles = [
 /** Writes the texts of a model: copies those of a folder, and makes those of a GGUF file. */
 export function writeTexts(source: string, folder: string): void {
   if (ggufFileOf(source) === null) {
-    for (const name of textFiles) {
+    for (const name of [...textFiles, ...modulesIn(source)]) {
       const bytes = readModelBytes(source, name, mostTokenizerBytes);
       if (bytes) writeFile(folder, name, bytes);
     }
@@ -133,6 +140,11 @@ export function writeTexts(source: string, folder: string): void {
   if (texts === null) return;
   writeFile(folder, "tokenizer.json", texts.tokenizerJson);
   if (texts.configJson !== null) writeFile(folder, "tokenizer_config.json", texts.configJson);
+}
+
+/** Python that config.json may name for other programs, which do not begin without it; here it is never run. */
+function modulesIn(source: string): string[] {
+  return namesIn(source).filter((name) => /^\w+\.py$/.test(name)).sort();
 }
 
 /** Texts of a model's tokenizer. */

@@ -95,7 +95,10 @@ test("what is there is never written over", async () => {
     for (const name of ["file", "folder", "link"]) {
       await assert.rejects(quantize(source, join(place, name)), /it is there already/);
     }
-    await assert.rejects(quantize(source, `${place}/none/out`), /Cannot write/);
+    await assert.rejects(quantize(source, `${place}/none/out`), {
+      message: `Cannot write ${place}/none/out: there is no folder ${place}/none`,
+    });
+    await assert.rejects(quantize(source, `${place}/file/out`), /there is no folder .*file$/);
     await assert.rejects(quantize(`${place}/none`, `${place}/out`), CheckpointError);
     assert.deepEqual(readdirSync(place).sort(), ["file", "folder", "link"]);
     assert.deepEqual(readdirSync(`${place}/folder`), []);
