@@ -119,8 +119,9 @@ const otherFormats = /\.(gguf|onnx|h5|msgpack|npz)$/;
 
 function missing(folder: string, what: string): string {
   const other = namesIn(folder).sort().find((name) => otherFormats.test(name));
-  const hint = other === undefined
-    ? ""
-    : `; it has ${other}, a format that is not supported yet: safetensors is`;
-  return `it holds ${what}${hint}`;
+  if (other === undefined) return `it holds ${what}`;
+  const hint = other.endsWith(".gguf")
+    ? "which is a model by itself: its own path works"
+    : "a format that is not supported yet: safetensors and GGUF are";
+  return `it holds ${what}; it has ${other}, ${hint}`;
 }
