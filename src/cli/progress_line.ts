@@ -49,7 +49,8 @@ export function progressText({ what, nDone, n, doneBytes, totalBytes }: Shown, e
   const bytesPerMs = doneBytes / Math.max(elapsedMs, 1);
   const leftMs = bytesPerMs > 0 ? (totalBytes - doneBytes) / bytesPerMs : NaN;
   const left = doneBytes < totalBytes && Number.isFinite(leftMs) ? `, ${durationText(leftMs)} left` : "";
-  const [done, total] = [doneBytes, totalBytes].map((bytes) => Math.round(bytes / 1e6));
+  const digits = totalBytes < 1e7 ? 1 : 0;
+  const [done, total] = [doneBytes, totalBytes].map((bytes) => (bytes / 1e6).toFixed(digits));
   return `${nDone} of ${n} ${what}, ${done} of ${total} MB, ${Math.round(bytesPerMs / 1000)} MB/s${left}`;
 }
 

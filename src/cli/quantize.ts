@@ -38,6 +38,8 @@ const help = `Writes a model in another weight format, made once, so that it loa
 /** Always kept, and taken by --keep all the same. */
 const alwaysKept = ["router", "norms", "biases", "embedding"];
 const formats: readonly string[] = ["int8", "int4", "nf4", "int3", "fp8", "bf16"];
+/** What int4 --asymmetric is called where formats have one word each. */
+const asymmetricName = "int4a";
 
 /** @throws {Error} in one sentence, why it cannot be done */
 export async function runQuantize(args: string[]): Promise<void> {
@@ -113,11 +115,12 @@ async function openPacker(threads: number | "auto"): Promise<{ packer: Backend; 
 }
 
 function formatOf(name: string | undefined, isAsymmetric: boolean): TargetFormat {
+  if (name === asymmetricName) return name;
   if (name === undefined || !formats.includes(name)) {
     throw new Error(`--format: ${name ?? "nothing"} was given, one of ${formats.join(", ")} is needed`);
   }
   if (isAsymmetric && name !== "int4") throw new Error(`--asymmetric: ${name} has no such kind, int4 has`);
-  return isAsymmetric ? "int4a" : name as TargetFormat;
+  return isAsymmetric ? asymmetricName : name as TargetFormat;
 }
 
 function checkGroup(text: string | undefined): void {
@@ -132,7 +135,8 @@ function threadsOf(text: string | undefined): number | "auto" {
 }
 
 function partsOf(list: string | undefined): KeepablePart[] {
-  const parts = list?.split(",").filter((part) => !alwaysKept.includes(part)) ?? [];
+  const parts = list?.split(",").map((part) => part.trim()).filter((part) => !alwaysKept.includes(part)) ??
+    [];
   for (const part of parts) {
     if (!Object.hasOwn(keepable, part)) {
       const known = [...Object.keys(keepable), ...alwaysKept].join(", ");

@@ -14,4 +14,6 @@ test("a line of progress tells units, megabytes, rate and the time left", () => 
   for (const [doneBytes, elapsedMs, text] of cases) {
     assert.equal(progressText({ ...shown, doneBytes }, elapsedMs), text);
   }
+  const small = { what: "layers", nDone: 1, n: 3, doneBytes: 123_456, totalBytes: 437_000 };
+  assert.equal(progressText(small, 100), "1 of 3 layers, 0.1 of 0.4 MB, 1 MB/s, 1 s left");
 });
