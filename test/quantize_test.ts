@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { readdirSync, readFileSync } from "node:fs";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { StoredTensor } from "../src/checkpoint/checkpoint.ts";
@@ -128,6 +128,26 @@ test("bf16 is a plain checkpoint: no word of a quantisation, each value the near
     } finally {
       before.close();
       after.close();
+    }
+  });
+});
+
+test("what other programs begin with comes along: modules, templates, and the word that a file is torch's", async () => {
+  await withPlace(async (place) => {
+    const from = copyOf(source, `${place}/source`, { auto_map: { AutoConfig: "configuration_x.XConfig" } });
+    const texts = { "configuration_x.py": "class XConfig: pass\n", "chat_template.jinja": "{{ messages }}" };
+    for (const [name, text] of Object.entries(texts)) writeFileSync(join(from, name), text);
+    writeFileSync(join(from, "notes.txt"), "not of the model");
+    await quantize(from, `${place}/fp8`, { format: "fp8" });
+    for (const [name, text] of Object.entries(texts)) {
+      assert.equal(readFileSync(join(place, "fp8", name), "utf8"), text);
+    }
+    const names = readdirSync(`${place}/fp8`);
+    assert(!names.includes("notes.txt"));
+    for (const name of names.filter((name) => name.endsWith(".safetensors"))) {
+      const bytes = readFileSync(join(place, "fp8", name));
+      const header = bytes.subarray(8, 8 + Number(bytes.readBigUInt64LE())).toString();
+      assert.deepEqual(JSON.parse(header).__metadata__, { format: "pt" });
     }
   });
 });

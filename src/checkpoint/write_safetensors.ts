@@ -11,6 +11,9 @@ import { roomIn } from "./large_pages.ts";
 /** Data begins at a multiple of this, so that tensors may be used where a mapped file has them. */
 const dataAlign = 64;
 
+/** Without it Python's transformers, up to its fourth version, refuses a file. */
+const metadata = { format: "pt" };
+
 /** A tensor that is to be written: its bytes come in pieces, `sizeBytes` in all. */
 export interface NewTensor extends Pick<StoredTensor, "name" | "dtype" | "shape" | "sizeBytes"> {
   /** Asked for its pieces after all others, wherever it lies: it comes out of their making. */
@@ -72,7 +75,8 @@ function layout(tensors: readonly NewTensor[]): { header: Uint8Array; offsets: n
     end = checkedSum([end, sizeBytes], name);
     return [name, { dtype, shape, data_offsets: [begin, end] }];
   });
-  const text = new TextEncoder().encode(JSON.stringify(Object.fromEntries(entries)));
+  const all = Object.fromEntries([["__metadata__", metadata], ...entries]);
+  const text = new TextEncoder().encode(JSON.stringify(all));
   const header = new Uint8Array(roundUp(8 + text.length, dataAlign)).fill(0x20);
   new DataView(header.buffer).setBigUint64(0, BigInt(header.length - 8), true);
   header.set(text, 8);
