@@ -29,13 +29,6 @@ INLINE i32x16 top_byte16(line a, int c) {
   return (i32x16){_mm256_shuffle_epi8(a.lo, places), _mm256_shuffle_epi8(a.hi, places)};
 }
 
-// An end of what the compiler may reorder: it would add up integers as a tree, of whose leaves most do not fit
-// into 16 registers.
-INLINE __m256i in_order(__m256i a) {
-  __asm__("" : "+x"(a));
-  return a;
-}
-
 #ifdef __AVXVNNI__
 // As with AVX-512: vpdpbusd wants unsigned weights, and what 128 more of each adds is taken off beforehand.
 INLINE i32x16 splat_sum(int32_t sum) { return (i32x16){_mm256_set1_epi32(sum), _mm256_set1_epi32(sum)}; }

@@ -4,6 +4,13 @@
 typedef struct { __m256 lo, hi; } f32x16;
 typedef struct { __m256i lo, hi; } i32x16;
 
+// An end of what the compiler may reorder: it would add up integers as a tree, of whose leaves most do not fit
+// into 16 registers.
+INLINE __m256i in_order(__m256i a) {
+  __asm__("" : "+x"(a));
+  return a;
+}
+
 INLINE f32x16 zero16(void) { return (f32x16){_mm256_setzero_ps(), _mm256_setzero_ps()}; }
 INLINE f32x16 splat16(float x) { return (f32x16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 INLINE f32x16 load16(const void *from) { return (f32x16){_mm256_loadu_ps(from), _mm256_loadu_ps((const float *)from + 8)}; }
@@ -175,39 +182,61 @@ INLINE f32x16 load16_u8(const void *from) {
                   _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(_mm_srli_si128(bytes, 8)))};
 }
 
-// Sums of dot_runs16: 8, 4 lines and 4 others fill the 16 registers, one half of the lanes at a time.
-enum { RUN_SUMS = 8 };
+enum { RUN_SUMS = 8 };  // of dot_runs16
 
+INLINE __m256i four_at(const uint8_t *fours) {
+  int32_t four;
+  memcpy(&four, fours, 4);
+  return _mm256_set1_epi32(four);
+}
+#ifdef __AVXVNNI__
+// 8 sums, 4 lines and 4 others fill the 16 registers, one half of the lanes at a time.
 INLINE void dot_runs16(i32x16 *sums, const int n, const void *lines, const int runs, const uint8_t *fours, size_t of_four_sums,
                        size_t of_line, size_t of_run) {
   UNROLL for (int half = 0; half < 2; half++) {
     __m256i sum[RUN_SUMS];
     UNROLL for (int i = 0; i < n; i++) sum[i] = half ? sums[i].hi : sums[i].lo;
     for (int run = 0; run < runs; run++) {
-      const __m256i *from = (const __m256i *)((const uint8_t *)lines + run * 256) + half;
+      const __m256i *from = (const __m256i *)lines + run * 8 + half;
       const __m256i a = _mm256_loadu_si256(from), b = _mm256_loadu_si256(from + 2), c = _mm256_loadu_si256(from + 4);
       const __m256i d = _mm256_loadu_si256(from + 6);
       UNROLL for (int i = 0; i < n; i++) {
-        int32_t four[4];
-        UNROLL for (int line = 0; line < 4; line++)
-          memcpy(four + line, fours + (size_t)run * of_run + (size_t)(i / 4) * of_four_sums + (size_t)(i % 4) * 4 + (size_t)line * of_line, 4);
-#ifdef __AVXVNNI__
-        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], _mm256_set1_epi32(four[0]), a);
-        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], _mm256_set1_epi32(four[1]), b);
-        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], _mm256_set1_epi32(four[2]), c);
-        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], _mm256_set1_epi32(four[3]), d);
-#else  // the pairs that maddubs makes are added up in 16 bits; only their sum over a run is widened
-        const __m256i ab = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_set1_epi32(four[0]), a),
-                                            _mm256_maddubs_epi16(_mm256_set1_epi32(four[1]), b));
-        const __m256i cd = _mm256_add_epi16(_mm256_maddubs_epi16(_mm256_set1_epi32(four[2]), c),
-                                            _mm256_maddubs_epi16(_mm256_set1_epi32(four[3]), d));
-        sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_add_epi16(ab, cd), _mm256_set1_epi16(1)));
-#endif
+        const uint8_t *at = fours + (size_t)run * of_run + (size_t)(i / 4) * of_four_sums + (size_t)(i % 4) * 4;
+        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], four_at(at), a);
+        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], four_at(at + of_line), b);
+        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], four_at(at + 2 * of_line), c);
+        sum[i] = _mm256_dpbusd_avx_epi32(sum[i], four_at(at + 3 * of_line), d);
       }
     }
     UNROLL for (int i = 0; i < n; i++) *(half ? &sums[i].hi : &sums[i].lo) = sum[i];
   }
 }
+#else
+// A run's lines stay in 8 registers, so that fours are loaded once for both halves; the sums wait in memory. The pairs that
+// maddubs makes are added up in 16 bits, and only their sum over a run is widened.
+INLINE void dot_runs16(i32x16 *sums, const int n, const void *lines, const int runs, const uint8_t *fours, size_t of_four_sums,
+                       size_t of_line, size_t of_run) {
+  const __m256i one = _mm256_set1_epi16(1);
+  for (int run = 0; run < runs; run++, fours += of_run) {
+    __m256i lo[4], hi[4];
+    UNROLL for (int line = 0; line < 4; line++) {
+      lo[line] = in_order(_mm256_loadu_si256((const __m256i *)lines + run * 8 + line * 2));
+      hi[line] = in_order(_mm256_loadu_si256((const __m256i *)lines + run * 8 + line * 2 + 1));
+    }
+    UNROLL for (int i = 0; i < n; i++) {
+      const uint8_t *at = fours + (size_t)(i / 4) * of_four_sums + (size_t)(i % 4) * 4;
+      __m256i low = _mm256_maddubs_epi16(four_at(at), lo[0]), high = _mm256_maddubs_epi16(four_at(at), hi[0]);
+      UNROLL for (int line = 1; line < 4; line++) {
+        const __m256i four = four_at(at + (size_t)line * of_line);
+        low = in_order(_mm256_add_epi16(low, _mm256_maddubs_epi16(four, lo[line])));
+        high = in_order(_mm256_add_epi16(high, _mm256_maddubs_epi16(four, hi[line])));
+      }
+      sums[i].lo = _mm256_add_epi32(sums[i].lo, _mm256_madd_epi16(low, one));
+      sums[i].hi = _mm256_add_epi32(sums[i].hi, _mm256_madd_epi16(high, one));
+    }
+  }
+}
+#endif
 
 INLINE __m256i four_by_four(void) {  // transposes 4 x 4 bytes in each half
   return _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15, 0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
