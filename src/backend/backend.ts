@@ -249,9 +249,19 @@ export interface Recording {
    * Runs the ops on other tokens, as many as it was recorded for.
    * @param runs where they stand, the same number of tokens in any cut
    * @param angles (tokens, ropeDim)
-   * @returns what `compute` returned when it was recorded; it lives until the next `beginStep`
+   * @returns what `compute` returned when it was recorded, and `best` of it; all lives until the next run
    */
-  run(tokens: Int32Array, runs: readonly Run[], angles: Float32Array): Tensor;
+  run(tokens: Int32Array, runs: readonly Run[], angles: Float32Array): Prediction;
+}
+
+/** What follows each token of a step. */
+export interface Prediction {
+  /** (rows, hidden), after the final norm */
+  readonly hidden: Tensor;
+  /** (rows, vocab) */
+  readonly logits: Tensor;
+  /** (rows): `argmax` of the logits */
+  readonly best: Int32Array;
 }
 
 /** What a backend is and chose, for `model.info`. */
@@ -311,7 +321,7 @@ export interface Backend extends Ops {
    * @param compute embeds the step's tokens, then puts its runs and its angles on the device, once each; all
    *   else that it uses outlives a step
    */
-  record?(nTokens: number, compute: (ops: Ops) => Tensor): Recording;
+  record?(nTokens: number, compute: (ops: Ops) => Omit<Prediction, "best">): Recording;
   memory(): BackendMemory;
   close(): void;
 }

@@ -166,9 +166,13 @@ export class DraftModel {
       if (pass.wantsGuess) wanted.push(end - 1);
     }
     const runs = passes.flatMap((pass) => pass.runs);
-    const hidden = this.#model.forward(this.#cache, runs, Int32Array.from(tokens), Int32Array.from(wanted));
-    if (wanted.length === 0) return;
-    const best = this.#model.backend.argmax(this.#model.logits(hidden));
+    const { best } = this.#model.predict(
+      this.#cache,
+      runs,
+      Int32Array.from(tokens),
+      Int32Array.from(wanted),
+      [...wanted.keys()],
+    );
     for (const [i, { reading }] of passes.filter(({ wantsGuess }) => wantsGuess).entries()) {
       reading.guesses.push(best[i]);
       reading.isFinite = best[i] >= 0;

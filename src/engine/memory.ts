@@ -69,7 +69,7 @@ export function planMemory(needs: MemoryNeeds): MemoryPlan {
     stepBytes(
       config,
       chunkTokens + nGenerated + recordedRows,
-      2 * (logitRows + nGenerated),
+      2 * (logitRows + nGenerated) + recordedRows,
       mtp ? maxSequences : 0,
     ) +
       scratchBytes,

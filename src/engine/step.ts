@@ -10,8 +10,8 @@ import type { Part } from "./scheduler.ts";
 import type { Sequence } from "./sequence.ts";
 
 /** What a step needs of a network. */
-export interface StepModel extends Pick<Network, "forward" | "logits" | "moveTokens"> {
-  readonly backend: Pick<Backend, "argmax" | "gatherRows" | "read" | "clearBlocks" | "copyBlock">;
+export interface StepModel extends Pick<Network, "predict" | "moveTokens"> {
+  readonly backend: Pick<Backend, "gatherRows" | "read" | "clearBlocks" | "copyBlock">;
   /** Null or left out where the layer for multi-token prediction is not loaded. */
   readonly mtp?: Pick<Mtp, "expect"> | null;
 }
@@ -46,28 +46,24 @@ export function computeStep(
   parts: readonly Part[],
   observer?: Observer,
 ): Outcome[] {
-  const runs = parts.flatMap(({ sequence, count }) => runsOf(sequence, count));
+  const runs: Run[] = [];
   const tokens = new Int32Array(parts.reduce((sum, { count }) => sum + count, 0));
-  const wanted: number[] = [];
-  let firstRow = 0;
+  const wanted: number[] = [], heads: number[] = [];
+  let end = 0;
   for (const part of parts) {
     const { sequence, count, drafts } = part;
-    tokens.set(sequence.tokens(sequence.computed, count - drafts.length), firstRow);
-    firstRow += count;
-    tokens.set(drafts, firstRow - drafts.length);
-    for (let back = rowsKept(part); back > 0; back--) wanted.push(firstRow - back);
+    addRuns(runs, sequence, count);
+    tokens.set(sequence.tokens(sequence.computed, count - drafts.length), end);
+    end += count;
+    tokens.set(drafts, end - drafts.length);
+    const nHeads = meetsHead(sequence) ? rowsWanted(part) : 0;
+    for (let back = rowsKept(part); back > 0; back--) {
+      if (back <= nHeads) heads.push(wanted.length);
+      wanted.push(end - back);
+    }
   }
-  const hidden = model.forward(cache, runs, tokens, Int32Array.from(wanted), observer);
-
-  // Rows of `hidden` that meet the head.
-  const headRows: number[] = [];
-  let row = 0;
-  for (const part of parts) {
-    row += rowsKept(part);
-    if (meetsHead(part.sequence)) headRows.push(...range(row - rowsWanted(part), row));
-  }
-  const logits = headRows.length > 0 ? model.logits(gather(model, hidden, headRows)) : null;
-  const best = logits === null ? new Int32Array() : model.backend.argmax(logits);
+  const predicted = model.predict(cache, runs, tokens, Int32Array.from(wanted), heads, observer);
+  const { hidden, logits, best } = predicted;
 
   let hiddenRow = 0, logitsRow = 0;
   return parts.map((part) => {
@@ -95,16 +91,14 @@ function meetsHead({ task }: Sequence): boolean {
 }
 
 /** Prompt tokens and generated ones are different runs: their attention is summed differently. */
-function runsOf(sequence: Sequence, count: number): Run[] {
+function addRuns(runs: Run[], sequence: Sequence, count: number): void {
   const { computed, blocks } = sequence;
   const nOfPrompt = sequence.nOfPrompt(count);
-  const runs: Run[] = [];
   if (nOfPrompt > 0) runs.push({ firstPosition: computed, count: nOfPrompt, isPrompt: true, blocks });
   if (nOfPrompt < count) {
     const firstPosition = computed + nOfPrompt;
     runs.push({ firstPosition, count: count - nOfPrompt, isPrompt: false, blocks });
   }
-  return runs;
 }
 
 /** @returns how many of the next `count` tokens, counted from the last, are asked for their result */

@@ -8,6 +8,7 @@ import {
   type Backend,
   type LatentCache,
   type Ops,
+  type Prediction,
   recordedRows,
   type Recording,
   type Routes,
@@ -41,6 +42,12 @@ export interface Observer {
   /** `layer` is -1 for the embedding; (rows, hidden), valid only during the call. */
   onHidden?(layer: number, hidden: Tensor): void;
   onRoutes?(layer: number, routes: Routes): void;
+}
+
+/** What follows the tokens of a step: of all that were asked for the states, of some the logits. */
+export interface Predicted extends Pick<Prediction, "hidden" | "best"> {
+  /** Null where no row meets the head. */
+  readonly logits: Tensor | null;
 }
 
 /** A network whose weights are on a device. */
@@ -87,12 +94,35 @@ export class Network {
     observer?: Observer,
   ): Tensor {
     this.backend.beginStep();
-    // Where all rows are wanted, as in decoding, a step differs from another of as many tokens in these alone.
-    if (wanted.length === tokens.length && tokens.length <= recordedRows && observer === undefined) {
-      const recording = this.#recording(cache, runs, tokens, wanted);
-      if (recording !== null) return recording.run(tokens, runs, rotaryAngles(this.config.rope, runs));
-    }
     return this.#pass(this.backend, cache, runs, tokens, wanted, observer);
+  }
+
+  /**
+   * One step, and what follows: as `forward`, `logits` and `argmax` one after the other.
+   * @param heads rows of `wanted` that meet the head, ascending
+   */
+  predict(
+    cache: LatentCache,
+    runs: readonly Run[],
+    tokens: Int32Array,
+    wanted: Int32Array,
+    heads: readonly number[],
+    observer?: Observer,
+  ): Predicted {
+    // Where all rows meet the head, as in decoding, a step differs from another of as many tokens in these alone.
+    if (heads.length === tokens.length && tokens.length <= recordedRows && observer === undefined) {
+      const recording = this.#recording(cache, runs, tokens, wanted);
+      if (recording !== null) {
+        this.backend.beginStep();
+        return recording.run(tokens, runs, rotaryAngles(this.config.rope, runs));
+      }
+    }
+    const hidden = this.forward(cache, runs, tokens, wanted, observer);
+    if (heads.length === 0) return { hidden, logits: null, best: new Int32Array() };
+    const logits = this.logits(
+      heads.length === hidden.rows ? hidden : this.backend.gatherRows(hidden, Int32Array.from(heads)),
+    );
+    return { hidden, logits, best: this.backend.argmax(logits) };
   }
 
   /** @returns a step of so many tokens on this cache, recorded; null where the backend does not */
@@ -104,7 +134,10 @@ export class Network {
   ): Recording | null {
     if (this.backend.record === undefined || tokens.length === 0) return null;
     if (!this.#recordings.has(cache)) this.#recordings.set(cache, []);
-    const compute = (ops: Ops) => this.#pass(ops, cache, runs, tokens, wanted);
+    const compute = (ops: Ops) => {
+      const hidden = this.#pass(ops, cache, runs, tokens, wanted);
+      return { hidden, logits: ops.linear(hidden, this.#weights.head) };
+    };
     return this.#recordings.get(cache)![tokens.length] ??= this.backend.record(tokens.length, compute);
   }
 

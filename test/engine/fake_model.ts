@@ -9,6 +9,7 @@ import { Engine, type EngineLimits, type EngineModel } from "../../src/engine/en
 import type { Finish, PromptLogprob, Sampling, TokenEvent } from "../../src/engine/protocol.ts";
 import { resolveSampling, type SamplingOptions } from "../../src/engine/sampling_options.ts";
 import type { Task } from "../../src/engine/sequence.ts";
+import type { Predicted } from "../../src/model/network.ts";
 
 export const vocabSize = 97;
 const hidden = 2;
@@ -22,7 +23,14 @@ interface Values extends Tensor {
 }
 const valuesOf = (x: Tensor): Float32Array => (x as Values).values;
 
-/** What happened in one call of `forward`. */
+function likeliest(x: Tensor): Int32Array {
+  return Int32Array.from({ length: x.rows }, (_, row) => {
+    const values = valuesOf(x).subarray(row * x.width, (row + 1) * x.width);
+    return values.every(Number.isFinite) ? values.indexOf(Math.max(...values)) : -1;
+  });
+}
+
+/** What happened in one call of `predict`. */
 export interface FakeStep {
   readonly runs: readonly Run[];
   readonly nWanted: number;
@@ -79,11 +87,6 @@ export class FakeModel implements EngineModel {
   }
 
   readonly backend: EngineModel["backend"] = {
-    argmax: (x) =>
-      Int32Array.from({ length: x.rows }, (_, row) => {
-        const values = valuesOf(x).subarray(row * x.width, (row + 1) * x.width);
-        return values.every(Number.isFinite) ? values.indexOf(Math.max(...values)) : -1;
-      }),
     gatherRows: (x, rows) => {
       const values = [...rows].flatMap((
         row,
@@ -113,7 +116,20 @@ export class FakeModel implements EngineModel {
     memory: () => ({ allocatedBytes: 0, mappedBytes: 0, movedBytes: 0, pendingBytes: 0, stepPeakBytes: 0 }),
   };
 
-  forward(_: LatentCache, runs: readonly Run[], tokens: Int32Array, wanted: Int32Array): Tensor {
+  predict(
+    _: LatentCache,
+    runs: readonly Run[],
+    tokens: Int32Array,
+    wanted: Int32Array,
+    heads: readonly number[],
+  ): Predicted {
+    const hidden = this.#forward(runs, tokens, wanted);
+    if (heads.length === 0) return { hidden, logits: null, best: new Int32Array() };
+    const logits = this.#logits(this.backend.gatherRows(hidden, Int32Array.from(heads)));
+    return { hidden, logits, best: likeliest(logits) };
+  }
+
+  #forward(runs: readonly Run[], tokens: Int32Array, wanted: Int32Array): Tensor {
     this.steps.push({ runs, nWanted: wanted.length });
     assert.equal(runs.reduce((sum, { count }) => sum + count, 0), tokens.length);
     checkBlocks(runs);
@@ -141,7 +157,7 @@ export class FakeModel implements EngineModel {
     for (let i = 0; i < places.length; i += 2) this.#latents[places[i + 1]] = this.#latents[places[i]];
   }
 
-  logits(x: Tensor): Tensor {
+  #logits(x: Tensor): Tensor {
     const values = new Float32Array(x.rows * vocabSize);
     for (let row = 0; row < x.rows; row++) {
       const [state, poison] = valuesOf(x).subarray(row * hidden, (row + 1) * hidden);

@@ -128,7 +128,10 @@ function assertSameTalk(network: Network): void {
   );
 }
 
-/** @returns the logits of all tokens @param isPlain someone looks on, so that nothing is recorded */
+/**
+ * @param isPlain someone looks on, so that nothing is recorded
+ * @returns the logits of all tokens, then their last states, then the likeliest tokens
+ */
 function stepOf(
   network: Network,
   cache: Parameters<Network["forward"]>[0],
@@ -137,8 +140,12 @@ function stepOf(
   isPlain = false,
 ): Float32Array {
   const all = Int32Array.from(tokens.keys());
-  const hidden = network.forward(cache, runs, Int32Array.from(tokens), all, isPlain ? {} : undefined);
-  return network.backend.read(network.logits(hidden));
+  const observer = isPlain ? {} : undefined;
+  const step = network.predict(cache, runs, Int32Array.from(tokens), all, [...tokens.keys()], observer);
+  const { backend } = network;
+  return Float32Array.from(
+    [backend.read(step.logits!), backend.read(step.hidden), step.best].flatMap((x) => [...x]),
+  );
 }
 
 /** @returns the rows of each step that is recorded from now on */

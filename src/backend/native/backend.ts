@@ -17,6 +17,7 @@ import type {
   MlpWeights,
   Ops,
   PackedBytes,
+  Prediction,
   Recording,
   Routes,
   Routing,
@@ -129,7 +130,7 @@ export class NativeBackend implements Backend {
     this.#device.checked(this.#calls.cache_write(handleOf(cache), block, from, from.length));
   }
 
-  record(nTokens: number, compute: (ops: Ops) => Tensor): Recording {
+  record(nTokens: number, compute: (ops: Ops) => Omit<Prediction, "best">): Recording {
     return this.#recorder.record(
       nTokens,
       (noting) => compute(new NativeBackend(this.info, noting, notedBatches)),

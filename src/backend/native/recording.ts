@@ -5,7 +5,7 @@
  */
 import type { KernelLibrary } from "../../../ffi/library.ts";
 import { type Bytes, listedOps, symbols } from "../../../ffi/symbols.ts";
-import { type Batch, recordedRows, type Recording, type Run, type Tensor } from "../backend.ts";
+import { type Batch, type Prediction, recordedRows, type Recording, type Run } from "../backend.ts";
 import { checkRuns } from "../runs.ts";
 import { need, needInt } from "../shapes.ts";
 import { BatchWriter } from "./batch.ts";
@@ -19,6 +19,9 @@ interface Kept {
   readonly sizeBytes: number;
 }
 
+/** What a step that is recorded computes before the likeliest tokens are looked for. */
+type Computed = Omit<Prediction, "best">;
+
 /** Makes the recordings of a device. One of them runs at a time, so they all use the same buffers. */
 export class Recorder {
   readonly #device: NativeDevice;
@@ -31,7 +34,7 @@ export class Recorder {
   }
 
   /** @param compute is given a device that notes what it is asked for */
-  record(nTokens: number, compute: (device: NativeDevice) => Tensor): Recording {
+  record(nTokens: number, compute: (device: NativeDevice) => Computed): Recording {
     needInt("record", nTokens, 1, "number of tokens", recordedRows);
     const used: Kept[] = [];
     try {
@@ -50,8 +53,12 @@ export class Recorder {
         },
       };
       const calls = { ...refusing, ...notes.calls, ...memory } as unknown as Calls;
-      const result = compute(new NativeDevice(calls, this.#device.handle));
-      return new NativeRecording(this.#device, this.#batches, nTokens, notes, result);
+      const noting = new NativeDevice(calls, this.#device.handle);
+      const computed = compute(noting);
+      const { logits } = computed;
+      const best = noting.stepBuffer(logits.rows);
+      calls.argmax(best, handleOf(logits), logits.rows, logits.width);
+      return new NativeRecording(this.#device, this.#batches, nTokens, notes, computed, best);
     } finally {
       for (const kept of used) this.#giveBack(kept);
     }
@@ -127,14 +134,16 @@ class NativeRecording implements Recording {
   readonly #batchPlaces: readonly number[];
   readonly #tokens: Upload;
   readonly #angles: Upload;
-  readonly #result: Tensor;
+  readonly #best: number;
+  readonly #result: Prediction;
 
   constructor(
     device: NativeDevice,
     batches: BatchWriter,
     nTokens: number,
     { list, batchPlaces, uploads }: Notes,
-    result: Tensor,
+    computed: Computed,
+    best: number,
   ) {
     const [tokens, angles] = uploads;
     const isStep = uploads.length === 2 && tokens.values instanceof Int32Array &&
@@ -145,10 +154,11 @@ class NativeRecording implements Recording {
     this.#list = Int32Array.from(list);
     this.#batchPlaces = batchPlaces;
     [this.#tokens, this.#angles] = uploads;
-    this.#result = result;
+    this.#best = best;
+    this.#result = { ...computed, best: new Int32Array(computed.logits.rows) };
   }
 
-  run(tokens: Int32Array, runs: readonly Run[], angles: Float32Array): Tensor {
+  run(tokens: Int32Array, runs: readonly Run[], angles: Float32Array): Prediction {
     const batch = this.#batches.write(this.#device, runs);
     need("run", batch.nTokens, this.#tokens.values.length, "tokens in the runs");
     this.#write(this.#tokens, tokens, "tokens");
@@ -156,6 +166,8 @@ class NativeRecording implements Recording {
     const handle = handleOf(batch);
     for (const place of this.#batchPlaces) this.#list[place] = handle;
     this.#device.checked(this.#device.calls.run_ops(this.#list, this.#list.byteLength));
+    const { best } = this.#result;
+    this.#device.checked(this.#device.calls.buffer_read(best, this.#best, 0, best.byteLength));
     return this.#result;
   }
 

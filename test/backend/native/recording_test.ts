@@ -18,8 +18,13 @@ for (const { name, open } of (await cpuBackends()).slice(-1)) {
           2,
           (ops) => stepOn(ops, () => ops.embed(embedding, new Int32Array(2))),
         );
-        const values = (tokens: number[]) =>
-          backend.read(recording.run(Int32Array.from(tokens), [run], new Float32Array(8)));
+        const values = (tokens: number[]) => {
+          const { hidden, logits, best } = recording.run(Int32Array.from(tokens), [run], new Float32Array(8));
+          const found = backend.read(hidden);
+          assert.deepEqual(best, backend.argmax(logits));
+          assert.deepEqual(backend.read(logits), found);
+          return found;
+        };
         const row = (token: number) => backend.read(backend.embed(embedding, Int32Array.of(token)));
         assert.deepEqual(values([3, 7]), Float32Array.of(...row(3), ...row(7)));
         assert.deepEqual(values([7, 0]), Float32Array.of(...row(7), ...row(0)));
@@ -45,7 +50,7 @@ for (const { name, open } of (await cpuBackends()).slice(-1)) {
       try {
         const embedding = randomFrom(backend, "recording", place).weight(8, 16, "f32");
         backend.beginStep();
-        const refused = (compute: (ops: Ops) => Tensor, words: RegExp) =>
+        const refused = (compute: (ops: Ops) => ReturnType<typeof stepOn>, words: RegExp) =>
           assert.throws(() => backend.record!(2, compute), words);
         const embed = (ops: Ops) => ops.embed(embedding, new Int32Array(2));
         const atOnce = (name: string) =>
@@ -53,11 +58,15 @@ for (const { name, open } of (await cpuBackends()).slice(-1)) {
         refused((ops) => stepOn(ops, () => (ops.beginStep(), embed(ops))), atOnce("step_begin"));
         refused((ops) => stepOn(ops, () => (ops.read(embed(ops)), embed(ops))), atOnce("buffer_read"));
         const notInputs = /^Error: Cannot record a step: [123] uploads are not tokens and angles$/;
-        refused((ops) => ops.upload(new Float32Array(2), 1), notInputs);
+        const alone = (ops: Ops) => ops.upload(new Float32Array(2), 1);
+        refused((ops) => ({ hidden: alone(ops), logits: alone(ops) }), notInputs);
         refused((ops) => stepOn(ops, () => ops.embed(embedding, new Int32Array(1))), notInputs);
         refused((ops) => stepOn(ops, () => ops.gatherRows(embed(ops), new Int32Array(2))), notInputs);
         for (const nTokens of [0, 1.5, recordedRows + 1]) {
-          assert.throws(() => backend.record!(nTokens, embed), /^RangeError: record: number of tokens /);
+          assert.throws(
+            () => backend.record!(nTokens, (ops) => stepOn(ops, () => embed(ops))),
+            /^RangeError: record: number of tokens /,
+          );
         }
       } finally {
         backend.close();
@@ -66,9 +75,9 @@ for (const { name, open } of (await cpuBackends()).slice(-1)) {
 }
 
 /** @returns what `compute` does, after which the runs and the angles of a step are put on the device */
-function stepOn(ops: Ops, compute: () => Tensor): Tensor {
-  const result = compute();
+function stepOn(ops: Ops, compute: () => Tensor): { hidden: Tensor; logits: Tensor } {
+  const hidden = compute();
   ops.batch([run]);
   ops.upload(new Float32Array(8), 4);
-  return result;
+  return { hidden, logits: hidden };
 }
