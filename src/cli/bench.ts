@@ -23,6 +23,7 @@ export async function runBench(args: string[]): Promise<void> {
   const { isTTY } = process.stderr;
   const clear = () => isTTY && process.stderr.write("\r\x1b[K");
   let nRows = 0;
+  const noted = new Set<string>();
   try {
     await runBench(
       { ...options, metrics },
@@ -40,7 +41,9 @@ export async function runBench(args: string[]): Promise<void> {
           const before = old?.get(record.metric);
           for (const key of ["model", "quant", "threads"] as const) {
             if (before?.[key] === undefined || before[key] === record[key]) continue;
-            console.error(`NOTE: ${record.metric} was measured with ${key} ${before[key]} before`);
+            const note = `NOTE: what is compared with was measured with ${key} ${before[key]}`;
+            if (!noted.has(note)) console.error(note);
+            noted.add(note);
           }
         },
         leftOut(sentence) {

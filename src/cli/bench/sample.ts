@@ -54,19 +54,42 @@ export async function sample(
   }
 }
 
-/** @returns tokens a second while all replies are being written: from the last first token to the first end */
 async function togetherRate(
   replies: readonly ReturnType<LanguageModel["complete"]>[],
   signal: AbortSignal,
 ): Promise<number> {
-  const arrivals = await Promise.all(replies.map(async (reply) => {
-    const parts: { readonly ms: number; readonly nTokens: number }[] = [];
+  const written = await Promise.all(replies.map(async (reply) => {
+    const parts: Arrival[] = [];
     for await (const { tokens } of reply) parts.push({ ms: performance.now(), nTokens: tokens.length });
-    return parts;
+    return { parts, decodeMs: (await reply).timings.decodeMs };
   }));
   signal.throwIfAborted();
+  return rateTogether(written);
+}
+
+/** Tokens of a reply that came at once. */
+interface Arrival {
+  readonly ms: number;
+  readonly nTokens: number;
+}
+
+/** Tokens of one step may wait for those of others so long: in less, arrivals say nothing of a rate. */
+const leastMs = 5;
+
+/**
+ * @param replies what came of each, and the time from its first token to its last
+ * @returns tokens a second while all replies are being written: from the last first token to the first end
+ */
+export function rateTogether(
+  replies: readonly { readonly parts: readonly Arrival[]; readonly decodeMs: number }[],
+): number {
+  const arrivals = replies.map(({ parts }) => parts);
   const begin = Math.max(...arrivals.map((parts) => parts[0].ms));
   const end = Math.min(...arrivals.map((parts) => parts[parts.length - 1].ms));
+  if (end - begin < leastMs) { // a network so small that all came at once
+    const all = arrivals.flat().reduce((sum, { nTokens }) => sum + nTokens, -replies.length);
+    return 1000 * all / Math.max(...replies.map(({ decodeMs }) => decodeMs));
+  }
   const inside = arrivals.flat().filter(({ ms }) => ms > begin && ms <= end);
   return 1000 * inside.reduce((sum, { nTokens }) => sum + nTokens, 0) / (end - begin);
 }

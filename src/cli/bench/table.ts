@@ -6,12 +6,16 @@ import type { LimitKind } from "../../backend/native/limits.ts";
 import { parseMetrics, unitOf } from "./metrics.ts";
 import { type BenchRecord, median, type OldRecord } from "./record.ts";
 
-const widths = [10, 10, 8, 21, 18, 8] as const;
+/** Both kinds of table fit a terminal of 100 columns: beside an earlier run the spread gives way. */
+const widths = { alone: [10, 10, 8, 21, 18, 8], compared: [10, 10, 8, 18, 8, 10, 12] } as const;
+
 /** Heading of the table. */
 export function tableHead(isCompared: boolean): string {
-  const cells = ["metric", "median", "unit", "least to most", "machine's limit", "reached"];
-  if (isCompared) cells.push("before", "times better");
-  return `${line(cells)}\n${line(cells.map((_, i) => "-".repeat(widths[i] ?? 12)))}`;
+  const limit = ["machine's limit", "reached"];
+  const cells = isCompared
+    ? ["metric", "median", "unit", ...limit, "before", "times better"]
+    : ["metric", "median", "unit", "least to most", ...limit];
+  return `${line(cells)}\n${line(cells.map((_, i) => "-".repeat(widthsOf(cells)[i])))}`;
 }
 
 /** One row. @param old what an earlier run found of the same metric, null for nothing; undefined: no columns */
@@ -21,7 +25,7 @@ export function tableRow(record: BenchRecord, old?: OldRecord | null): string {
     metric,
     shown(value),
     unit,
-    `${shown(Math.min(...samples))} to ${shown(Math.max(...samples))}`,
+    ...(old === undefined ? [`${shown(Math.min(...samples))} to ${shown(Math.max(...samples))}`] : []),
     limit === undefined ? "" : limitText(limit.kind, median(limit.samples)),
     part === undefined ? "" : `${(100 * part).toFixed(1)} %`,
   ];
@@ -52,6 +56,10 @@ export function shown(value: number): string {
   return value.toFixed(Math.min(digits, 4));
 }
 
+function widthsOf(cells: readonly string[]): readonly number[] {
+  return cells.length === widths.alone.length ? widths.alone : widths.compared;
+}
+
 function line(cells: readonly string[]): string {
-  return `| ${cells.map((cell, i) => cell.padEnd(widths[i] ?? 12)).join(" | ")} |`;
+  return `| ${cells.map((cell, i) => cell.padEnd(widthsOf(cells)[i])).join(" | ")} |`;
 }

@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import { type BenchRecord, median, readRecords, rounded } from "../../../src/cli/bench/record.ts";
+import { rateTogether } from "../../../src/cli/bench/sample.ts";
 import { limitText, shown, tableHead, tableRow, timesBetter } from "../../../src/cli/bench/table.ts";
 
 const record: BenchRecord = {
@@ -45,6 +46,31 @@ test("a comparison adds what was before, and how many times better it is now", (
     tableRow(cold, null),
   ].map((row) => row.split("\n")[0].split(" | ").slice(-2).map((cell) => cell.replace("|", "").trim()));
   assert.deepEqual(rows, [["before", "times better"], ["31.50", "1.50"], ["0.5000", "2.00"], ["", ""]]);
+});
+
+test("tables fit a terminal of 100 columns, every row as wide as the heading", () => {
+  const large = { ...record, metric: "tg64@16384", value: 123456.7, samples: [123456.7, 98765.4] };
+  const limit = { kind: "int8", samples: [1234.5e9] } as const;
+  for (const old of [undefined, { metric: "tg64@16384", samples: [99999] }]) {
+    const text = [tableHead(old !== undefined), tableRow({ ...large, limit }, old)].join("\n");
+    const lengths = text.split("\n").map(({ length }) => length);
+    assert.equal(Math.min(...lengths), lengths[0], text);
+    assert(Math.max(...lengths) <= 100 && Math.max(...lengths) === lengths[0], text);
+  }
+});
+
+test("replies written together are counted while all are, and by the engine's clock where they came at once", () => {
+  const parts = (...at: [ms: number, nTokens: number][]) => at.map(([ms, nTokens]) => ({ ms, nTokens }));
+  const apart = [
+    { parts: parts([0, 1], [20, 5], [40, 5], [60, 5]), decodeMs: 60 },
+    { parts: parts([20, 1], [40, 5], [60, 5], [80, 5]), decodeMs: 60 },
+  ];
+  assert.equal(rateTogether(apart), 500); // 20 tokens from 20 to 60 ms
+  const atOnce = [
+    { parts: parts([10, 1], [10.1, 32]), decodeMs: 8 },
+    { parts: parts([10, 1], [10.1, 32]), decodeMs: 6.4 },
+  ];
+  assert.equal(rateTogether(atOnce), 8000); // 64 tokens in 8 ms
 });
 
 test("less is better for times and memory, more for rates", () => {
