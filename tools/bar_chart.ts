@@ -22,6 +22,8 @@ export interface Panel {
 /** All in pixels. */
 const width = 860, margin = 16, gap = 28, rowHeight = 22, barHeight = 14, titleHeight = 26, headHeight = 52;
 const labelWidth = 138, valueWidth = 56;
+/** Letters that find room beside a bar; of more the first ones are shown, and all of them are told. */
+const mostLetters = 21;
 
 /**
  * @returns the text of an SVG file: panels in two columns, each bar as long as its value is of the panel's
@@ -77,7 +79,9 @@ function drawPanel({ title, bars }: Panel, x: number, y: number, panelWidth: num
     const end = left + Math.max(length(value), length(range?.[1] ?? 0));
     const text = isOurs ? "ourText" : "";
     return [
-      `<text class="${text}" x="${left - 8}" y="${base}" text-anchor="end">${escaped(label)}</text>`,
+      `<text class="${text}" x="${left - 8}" y="${base}" text-anchor="end">${
+        escaped(shortened(label))
+      }</text>`,
       `<rect class="${isOurs ? "ours" : "other"}" x="${left}" y="${top}" width="${length(value)}" ` +
       `height="${barHeight}" rx="2"/>`,
       ...(range && range[1] > range[0]
@@ -96,6 +100,11 @@ function drawPanel({ title, bars }: Panel, x: number, y: number, panelWidth: num
 /** For whoever cannot see it. */
 function describe({ title, bars }: Panel): string {
   return `${title}: ${bars.map(({ label, value }) => `${label} ${numberText(value)}`).join(", ")}.`;
+}
+
+function shortened(label: string): string {
+  const letters = [...label];
+  return letters.length > mostLetters ? `${letters.slice(0, mostLetters - 1).join("")}…` : label;
 }
 
 /** Three digits, and all of those before the point. */

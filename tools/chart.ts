@@ -4,6 +4,8 @@
  *
  *     chart.ts RESULTS.jsonl… --out CHART.svg [--metrics pp512,tg64@0,batch8,cold] [--model lite] [--threads 2]
  *              [--title TEXT] [--subtitle TEXT]
+ *
+ * Of the metrics that are not asked for by name those are left out of which there is nothing.
  * @module
  */
 import { readFileSync, writeFileSync } from "node:fs";
@@ -19,7 +21,7 @@ const { values: args, positionals: files } = parseArgs({
   allowPositionals: true,
   options: {
     out: { type: "string" },
-    metrics: { type: "string", default: "pp512,tg64@0,batch8,cold" },
+    metrics: { type: "string" },
     model: { type: "string" },
     threads: { type: "string" },
     title: { type: "string", default: "hadal beside other engines" },
@@ -61,14 +63,16 @@ for (const line of files.flatMap((file) => readFileSync(file, "utf8").split("\n"
 }
 
 const panels: Panel[] = [];
-for (const metric of parseMetrics(args.metrics)) {
+for (const metric of parseMetrics(args.metrics ?? "pp512,tg64@0,batch8,cold")) {
   const bars = found.get(metric.name);
+  if (bars === undefined && args.metrics === undefined) continue;
   if (bars === undefined) throw new Error(`chart: no results of ${metric.name} were found`);
   const { unit, moreIsBetter } = unitOf(metric);
   const sorted = [...bars.values()].sort((a, b) => moreIsBetter ? b.value - a.value : a.value - b.value);
   const way = moreIsBetter ? "more is better" : "less is better";
   panels.push({ title: `${wordsFor(metric.name)}, ${unit} (${way})`, bars: sorted });
 }
+if (panels.length === 0) throw new Error(`chart: no results were found in ${files.join(", ")}`);
 writeFileSync(args.out, barChart(args.title, args.subtitle, panels));
 
 /** What people call a metric. */
@@ -78,6 +82,7 @@ function wordsFor(metric: string): string {
     [/^tg\d+@(0)$/, () => "generating"],
     [/^tg\d+@(\d+)$/, (depth) => `generating behind ${depth} tokens`],
     [/^batch(\d+)$/, (count) => `generating ${count} sequences at once`],
+    [/^equal(\d+)$/, (count) => `generating one text ${count} times at once`],
     [/^ttft(\d+)$/, (count) => `first token behind ${count} tokens`],
     [/^cold$/, () => "process start to first token"],
     [/^rss$/, () => "resident memory"],

@@ -17,6 +17,14 @@ const lines = [
   { peer: "hadal", quant: "int8", metric: "pp512", samples: [9999], model: "lite", threads: 1 },
   { peer: "slow", quant: "bf16", metric: "cold", samples: [0.5], model: "lite", threads: 2 },
   { peer: "hadal", quant: "int8", metric: "cold", samples: [0.25], model: "lite", threads: 2 },
+  {
+    peer: "an engine with a long name",
+    quant: "q8_0",
+    metric: "tg64@0",
+    samples: [50],
+    model: "long",
+    threads: 2,
+  },
 ];
 
 /** Draws the lines. @returns the picture, or null, and what the tool had to say */
@@ -65,6 +73,20 @@ test("the chart can be read on light and on dark pages, and aloud", () => {
   assert.match(svg!, /prefers-color-scheme: dark/);
   assert.match(svg!, /<desc>prompt of 512 tokens, tokens\/s \(more is better\): hadal int8 200, /);
   assert.match(svg!, /process start to first token, s \(less is better\): hadal int8 0.25, slow bf16 0.50\./);
+});
+
+test("a long name is shortened beside its bar, and told whole", () => {
+  const { svg, said } = draw("--model", "long");
+  assert.ok(svg !== null, said);
+  assert.match(svg, />an engine with a lon…<\/text>/);
+  assert.match(svg, /<desc>generating, .*: an engine with a long name q8_0 50\.0\.<\/desc>/);
+});
+
+test("without a list the usual metrics are drawn, as far as there are results of them", () => {
+  const { svg, said } = draw("--model", "lite", "--threads", "2");
+  assert.ok(svg !== null, said);
+  assert.equal(svg.match(/<text class="title"/g)!.length, 2);
+  assert.match(draw("--model", "none").said, /no results were found in .*results\.jsonl/);
 });
 
 test("a metric that was not measured is named", () => {
