@@ -32,9 +32,10 @@ export const benchHelp = `Measures a model on this machine, beside what the mach
   --kv-cache DTYPE    f32 (default), bf16, f16, int8
   --threads N         by default one for each core
   --reps N            samples of each metric, of which the median counts; by default 5
-  --metrics LIST      separated by commas; by default ${defaultMetrics}
+  --metrics LIST      separated by commas, by default
+      ${defaultMetrics}
   --json              one JSON object a line and metric instead of a table
-  --compare FILE      what an earlier run printed with --json: adds how many times better this one is
+  --compare FILE      what an earlier run printed with --json: says how many times better this is
   --no-limits         leaves the machine's limits out, and the memory that measuring them takes
   --help              this text
 
