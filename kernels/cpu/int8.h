@@ -11,15 +11,25 @@ typedef struct {
   int16_t pairs[2][2];  // of each half, of the first two and of the last two of every four values
 } group_scale;
 
-INLINE group_scale scale_of_group(const uint8_t *values, float scale) {
+// Writes a group as int8 and says what it sums to.
+INLINE group_scale store_group(uint8_t *to, f32x16 low, f32x16 high, float scale) {
   group_scale of = {.scale = scale};
+#ifdef GROUP_BYTES
+  const __m256i values = group_bytes(low, high);  // from a register: read back at once, they would be waited for
+  _mm256_storeu_si256((__m256i *)to, values);
+#else
+  store16_i8(to, low), store16_i8(to + 16, high);
+#endif
 #ifdef __AVX2__
-  const __m256i twos = _mm256_maddubs_epi16(_mm256_set1_epi8(1), _mm256_loadu_si256((const __m256i *)values));
+#ifndef GROUP_BYTES
+  const __m256i values = _mm256_loadu_si256((const __m256i *)to);
+#endif
+  const __m256i twos = _mm256_maddubs_epi16(_mm256_set1_epi8(1), values);
   const __m256i fours = _mm256_add_epi16(twos, _mm256_shuffle_epi32(twos, 0x4e)), all = _mm256_add_epi16(fours, _mm256_shuffle_epi32(fours, 0xb1));
   const int32_t halves[2] = {_mm256_extract_epi32(all, 0), _mm256_extract_epi32(all, 4)};
   memcpy(of.pairs, halves, sizeof halves);
 #else
-  for (int i = 0; i < GROUP; i++) of.pairs[i / 16][i / 2 % 2] += (int8_t)values[i];
+  for (int i = 0; i < GROUP; i++) of.pairs[i / 16][i / 2 % 2] += (int8_t)to[i];
 #endif
   of.sum = of.pairs[0][0] + of.pairs[0][1] + of.pairs[1][0] + of.pairs[1][1];
   of.scaled_sum = scale * (float)of.sum;
@@ -46,8 +56,8 @@ INLINE void round_groups(uint8_t *row, const float *x, int32_t width, int32_t be
     const bool is_finite = largest <= FLT_MAX;
     const f32x16 inverse = splat16(127 / largest), none = zero16();
     const bool is_zero = !is_finite || !(127 / largest <= FLT_MAX);  // below 4e-37 rounds to zero
-    for (int h = 0; h < 2; h++) store16_i8(row + start + 16 * h, is_zero ? none : round16(mul16(half[h], inverse)));
-    scales[start / GROUP] = scale_of_group(row + start, is_finite ? largest / 127 : NAN);
+    for (int h = 0; h < 2; h++) half[h] = is_zero ? none : round16(mul16(half[h], inverse));
+    scales[start / GROUP] = store_group(row + start, half[0], half[1], is_finite ? largest / 127 : NAN);
   }
 }
 

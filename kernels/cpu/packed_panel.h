@@ -15,6 +15,10 @@
 enum { SIGNS_AT = GROUP_LINES * LINE, STARTS_AT = 2 * SIGNS_AT };
 enum { PANEL_BLOCKS = 16, PANEL_BLOCK_BYTES = T16_WIDTH / GROUP * (STARTS_AT + 2 * LINE) };  // T16 blocks: the most of a panel, 36 KB
 
+// Activation rows that all panels of a chunk meet before the next ones do: a stretch of their width stays in half a
+// megabyte of L2 (160 KB).
+enum { PANEL_ACTIVATIONS = 96 };
+
 // Activation rows from which on decoding beforehand pays.
 INLINE int packed_panel_from(int format) { return format == INT8 ? 40 : 16; }
 

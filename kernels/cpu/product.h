@@ -130,20 +130,22 @@ static void multiply_panel(float *out, size_t out_stride, const activations *a, 
 #ifdef LINE_PANELS
 _Static_assert(PANEL_BLOCKS * PANEL_BLOCK_BYTES <= PANEL_BYTES, "a panel");
 
-// multiply_packed for many activation rows: sixteen weight rows after the other, in stretches of their width.
-static void multiply_packed_panel(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count,
-                                  uint8_t *panel) {
+// One panel after the other with activation rows that stay in L2: sixteen weight rows of a stretch of the width.
+static void multiply_packed_panels(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count,
+                                   uint8_t *panel) {
   const int format = w->format;
   const size_t padded = padded_width(w->width), blocks = padded / T16_WIDTH, row_bytes = rounded_bytes(w->width);
+  const size_t block_bytes = t16_block_bytes(format);
   const int32_t most = packed_tile_rows(format), tiles = n_tiles(a->n, most);
-  const uint8_t *block = w->data + (size_t)(first / T16_ROWS) * blocks * t16_block_bytes(format);
-  for (int32_t c = 0; c < count; c += T16_ROWS) {
-    packed_panel_tile t = {.out_stride = out_stride, .panel = panel, .padded = padded, .valid = count - c < T16_ROWS ? count - c : T16_ROWS};
-    for (size_t at = 0, some; at < blocks; at += some) {
-      some = blocks - at < PANEL_BLOCKS ? blocks - at : PANEL_BLOCKS;
-      lay_out_packed_of[format](panel, block, some);
+  for (size_t at = 0, some; at < blocks; at += some) {
+    some = blocks - at < PANEL_BLOCKS ? blocks - at : PANEL_BLOCKS;
+    for (int32_t c = 0; c < count; c += T16_ROWS) {
+      const uint8_t *block = w->data + ((size_t)((first + c) / T16_ROWS) * blocks + at) * block_bytes;
+      const bool is_last = c + T16_ROWS >= count;
+      packed_panel_tile t = {.out_stride = out_stride, .panel = panel, .padded = padded, .valid = is_last ? count - c : T16_ROWS};
       t.first_group = T16_WIDTH / GROUP * at, t.groups = T16_WIDTH / GROUP * some;
-      t.next = block += some * t16_block_bytes(format);
+      t.next = is_last ? w->data + ((size_t)(first / T16_ROWS) * blocks + at + some) * block_bytes : block + blocks * block_bytes;
+      lay_out_packed_of[format](panel, block, some);
       for (int32_t tile = 0; tile < tiles; tile++) {
         const int32_t from = tile_start(a->n, most, tile), n = tile_start(a->n, most, tile + 1) - from;
         const uint8_t *x[MOST_PACKED_ROWS];
@@ -153,6 +155,17 @@ static void multiply_packed_panel(float *out, size_t out_stride, const activatio
         t.next = NULL;
       }
     }
+  }
+}
+
+// multiply_packed for many activation rows.
+static void multiply_packed_panel(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count,
+                                  uint8_t *panel) {
+  const int32_t parts = n_tiles(a->n, PANEL_ACTIVATIONS);
+  for (int32_t part = 0; part < parts; part++) {
+    const int32_t from = tile_start(a->n, PANEL_ACTIVATIONS, part), n = tile_start(a->n, PANEL_ACTIVATIONS, part + 1) - from;
+    activations some = part_of(a, from, n);
+    multiply_packed_panels(out + (size_t)from * out_stride, out_stride, &some, w, first, count, panel);
   }
 }
 #endif
