@@ -15,6 +15,8 @@ for (const format of weightFormats) {
     "150 rows": (ops, random) => ops.linear(random(150, 257), random.weight(100, 257, format)),
     "45 rows wider than a panel": (ops, random) =>
       ops.linear(random(45, 1100), random.weight(20, 1100, format)),
+    "200 rows wider than a panel": (ops, random) =>
+      ops.linear(random(200, 1100), random.weight(37, 1100, format)),
     "every width to 70": (ops, random) =>
       Array.from({ length: 70 }, (_, i) => ops.linear(random(3, i + 1), random.weight(5, i + 1, format))),
     "every number of outputs to 70": (ops, random) =>
