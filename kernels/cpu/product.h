@@ -10,6 +10,9 @@
 #ifdef TILE_HALVES
 #include "panel_avx2.h"
 #endif
+#ifdef PLAIN_FP8
+#include "fp8_avx2.h"
+#endif
 #ifdef LINE_PANELS
 #include "packed_panel.h"
 #endif
@@ -75,6 +78,42 @@ static void stream(float *out, size_t out_stride, const activations *a, const we
     }
   }
 }
+
+#ifdef PLAIN_FP8
+// One block of the width: `n_columns` weight rows from `row` on, `apart`, with all activations, which lie turned too.
+INLINE void multiply_fp8(float *out, size_t out_stride, const activations *a, const float *turned, const weight *w, int32_t row,
+                         int32_t apart, int32_t n_columns, int32_t k) {
+  fp8_step t = {.out = out, .out_row = out_stride, .out_column = (size_t)apart, .width = block_width(w->width, k), .later_block = k > 0};
+  const float *x[FP8_SUMS];
+  weight_rows rows[FP8_SUMS];
+  for (int32_t r = 0; r < a->n; r++) {
+    x[r] = a->x + row_of(a, r) * (size_t)a->width + k;
+    t.x[r] = turned + (size_t)r * (size_t)a->width + k;
+  }
+  for (int32_t c = 0; c < n_columns; c++) {
+    rows[c] = rows_at(w, row + c * apart, k);
+    t.data[c] = rows[c].data, t.scale[c] = rows[c].scale;
+  }
+  if (fp8_of[a->n - 1][n_columns > 1](&t)) return;
+  for (int32_t c = 0; c < n_columns; c++)
+    column_of[FP8](a->n, out + (size_t)c * (size_t)apart, out_stride, x, rows + c, t.width, k > 0);
+}
+
+INLINE bool is_for_fp8(const activations *a, const weight *w) {
+  return w->format == FP8 && a->n <= FP8_SUMS && w->width % LINE == 0 && (size_t)a->n * (size_t)w->width * sizeof(float) <= PANEL_BYTES;
+}
+
+// stream() in long streams (strip.h). turned: PANEL_BYTES
+static void stream_fp8(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count, float *turned) {
+  for (int32_t r = 0; r < a->n; r++) turn_row(turned + (size_t)r * (size_t)a->width, a->x + row_of(a, r) * (size_t)a->width, a->width);
+  for (int32_t c = 0, n_columns = FP8_SUMS / a->n; c < count; n_columns = 1) {
+    const int32_t strips = (count - c) / n_columns;
+    for (int32_t i = c; i < c + strips; i++)
+      for (int32_t k = 0; k < w->width; k += K_BLOCK) multiply_fp8(out + i, out_stride, a, turned, w, first + i, strips, n_columns, k);
+    c += strips * n_columns;
+  }
+}
+#endif
 
 INLINE void prefetch_bytes(const uint8_t *from, int n) {
   for (int i = 0; i < n; i += LINE) prefetch(from + i);
@@ -260,6 +299,9 @@ INLINE int32_t panel_from(int format) {
 static void multiply(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count, float *panel) {
   if (a->rounded && is_packed(w->format)) multiply_packed(out, out_stride, a, w, first, count, (uint8_t *)panel);
   else if (a->rounded && is_gguf(w->format)) multiply_gguf(out, out_stride, a, w, first, count, (uint8_t *)panel);
+#ifdef PLAIN_FP8
+  else if (is_for_fp8(a, w)) stream_fp8(out, out_stride, a, w, first, count, panel);
+#endif
   else if (a->n < panel_from(w->format)) stream(out, out_stride, a, w, first, count);
   else
     for (int32_t c = 0; c < count; c += PANEL_ROWS)

@@ -56,7 +56,7 @@ enum { TILE_ROWS = 6, TILE_COLUMNS = 1, STRIP_COLUMNS = 4, STRIP_WIDTH = INT32_M
 // with 2 KB, 18.4 with 512 bytes; from one 15.9 with 4 KB and 17.2 with 1 KB (bf16).
 enum { PREFETCH_ONE = 1024, PREFETCH_EACH = 512 };
 #define TILE_HALVES   // panel_avx2.h
-#define PLAIN_FP8     // fp8_strip_avx2.h
+#define PLAIN_FP8     // fp8_avx2.h
 #define PAIRED_BF16   // bf16_strips_avx2.h
 
 // The larger of |a| and |b|; as bit patterns, so that infinity and NaN count as the largest.

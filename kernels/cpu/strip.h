@@ -47,15 +47,9 @@ typedef void (*strip_fn)(float *out, size_t apart, const float *x, const weight_
 STRIP_FUNCTION(f32, F32)
 STRIP_FUNCTION(bf16, BF16)
 STRIP_FUNCTION(f16, F16)
-#ifdef PLAIN_FP8
-#include "fp8_strip_avx2.h"
-#endif
 // Rows side by side.
 static __attribute__((noinline)) void fp8_strip(float *out, size_t apart, const float *x, const weight_rows *w, int width, bool later_block) {
   (void)apart;
-#ifdef PLAIN_FP8
-  if (plain_fp8_strip(out, x, w, width, later_block)) return;
-#endif
   tile(1, STRIP_COLUMNS, FP8, true, out, 0, &x, w, width, later_block);
 }
 static const strip_fn strip_of[] = {[F32] = f32_strip, [BF16] = bf16_strip, [F16] = f16_strip, [FP8] = fp8_strip};
