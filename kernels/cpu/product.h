@@ -17,7 +17,7 @@
 #include "packed_panel.h"
 #endif
 
-// Rows of a panel are not a power of two apart, or they would crowd the same few sets of L1. 48 of them are whole
+// Rows of a panel are not a power of two apart, or they would crowd the same few sets of L1 (panel_avx2.h lays them out otherwise). 48 of them are whole
 // tiles of three, and leave room for activations in half a megabyte of L2.
 enum { PANEL_ROWS = 48, PANEL_STRIDE = K_BLOCK + 16, PANEL_BYTES = PANEL_ROWS * PANEL_STRIDE * 4 };
 
@@ -122,14 +122,20 @@ INLINE void prefetch_bytes(const uint8_t *from, int n) {
 // One block of the width: all activation rows with the columns of a panel.
 #ifdef TILE_HALVES
 INLINE void multiply_columns(float *out, size_t out_stride, const activations *a, const float *panel, int32_t count, int32_t k, int width) {
-  float x[HALF_ROWS * PANEL_STRIDE];
-  for (int32_t t = 0; t < n_tiles(a->n, HALF_ROWS); t++) {
+  float padded[HALF_ROWS * K_BLOCK];
+  const int steps = (width + 15) / 16, tiles = n_tiles(a->n, HALF_ROWS), threes = n_tiles(count, HALF_COLUMNS);
+  for (int32_t t = 0; t < tiles; t++) {
     const int32_t first = tile_start(a->n, HALF_ROWS, t), n_rows = tile_start(a->n, HALF_ROWS, t + 1) - first;
-    for (int32_t r = 0; r < n_rows; r++) split_row(x + r * PANEL_STRIDE, a->x + row_of(a, first + r) * (size_t)a->width + k, width);
-    for (int32_t g = 0; g < n_tiles(count, HALF_COLUMNS); g++) {
+    const float *x[HALF_ROWS];
+    for (int32_t r = 0; r < n_rows; r++) {
+      x[r] = a->x + row_of(a, first + r) * (size_t)a->width + k;
+      if (width % 16 == 0) continue;
+      memset(padded + r * K_BLOCK + (steps - 1) * 16, 0, 16 * sizeof *padded);
+      x[r] = memcpy(padded + r * K_BLOCK, x[r], (size_t)width * sizeof *padded);
+    }
+    for (int32_t g = 0; g < threes; g++) {
       const int32_t c = tile_start(count, HALF_COLUMNS, g), columns = tile_start(count, HALF_COLUMNS, g + 1) - c;
-      panel_half_tile(n_rows, columns, out + (size_t)first * out_stride + c, out_stride, x, panel + (size_t)c * PANEL_STRIDE,
-                      PANEL_STRIDE, width, k > 0);
+      panel_half_tile(n_rows, columns, out + (size_t)first * out_stride + c, out_stride, x, panel + (size_t)g * 2 * PANEL_HALF, (size_t)steps, k > 0);
     }
   }
 }
@@ -145,23 +151,30 @@ INLINE void multiply_columns(float *out, size_t out_stride, const activations *a
 }
 #endif
 
+// A block of a weight row; those after it are fetched.
+INLINE void widen_column(float *to, const weight *w, int32_t row, int32_t k, int width) {
+  if (w->format <= FP8) prefetch_bytes(rows_at(w, row + 2, k).data, width * format_bytes(w->format));
+  widen_part(to, w, row, k, k + width);
+}
+
 // Many activation rows: a block of the width of up to PANEL_ROWS weight rows is widened to f32 once and lies
 // in L2, a tile of activation rows in L1.
 static void multiply_panel(float *out, size_t out_stride, const activations *a, const weight *w, int32_t first, int32_t count,
                            float *panel) {
   for (int32_t k = 0; k < w->width; k += K_BLOCK) {
     const int width = block_width(w->width, k);
-    for (int32_t c = 0; c < count; c++) {
-      if (w->format <= FP8) prefetch_bytes(rows_at(w, first + c + 2, k).data, width * format_bytes(w->format));
-      float *column = panel + (size_t)c * PANEL_STRIDE;
 #ifdef TILE_HALVES
-      float wide[K_BLOCK];
-      widen_part(wide, w, first + c, k, k + width);
-      split_row(column, wide, width);
-#else
-      widen_part(column, w, first + c, k, k + width);
-#endif
+    for (int32_t g = 0; g < n_tiles(count, HALF_COLUMNS); g++) {
+      const int32_t begin = tile_start(count, HALF_COLUMNS, g), end = tile_start(count, HALF_COLUMNS, g + 1);
+      for (int32_t c = begin; c < end; c++) {
+        float wide[K_BLOCK];
+        widen_column(wide, w, first + c, k, width);
+        lay_out_column(panel + (size_t)g * 2 * PANEL_HALF, c - begin, wide, width);
+      }
     }
+#else
+    for (int32_t c = 0; c < count; c++) widen_column(panel + (size_t)c * PANEL_STRIDE, w, first + c, k, width);
+#endif
     multiply_columns(out, out_stride, a, panel, count, k, width);
   }
 }
