@@ -53,7 +53,7 @@ test("logits says each token, how likely it was, and what is likely next; all of
     const nowhere = join(folder, "nowhere", "all.npy");
     const none = await logits("--tokens", "0", "--npy", nowhere);
     assert.deepEqual([none.code, none.stdout], [2, ""]);
-    assert.equal(none.stderr, `Cannot write ${nowhere}: ENOENT: no such file or directory\n`);
+    assert.equal(none.stderr, `Cannot write ${nowhere}: there is no folder ${join(folder, "nowhere")}\n`);
   } finally {
     rmSync(folder, { recursive: true });
   }
