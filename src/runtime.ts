@@ -174,8 +174,8 @@ export function coreCount(): number {
 export function freeDiskBytes(folder: string): number | null {
   if (!granted({ name: "sys", kind: "statfs" })) return null;
   try {
-    const { bavail, bsize } = node.fs.statfsSync(folder);
-    return bavail * bsize;
+    const { bavail, bsize, blocks } = node.fs.statfsSync(folder);
+    return blocks > 0 ? bavail * bsize : null; // file systems without blocks of their own say 0 of everything
   } catch {
     return null;
   }
